@@ -1,0 +1,277 @@
+//! Wallets and budgets, and the accounts they are counted in.
+
+use serde::{Deserialize, Serialize};
+
+use super::amounts::{Amounts, Dimension, Dimensions};
+use super::period::{Period, ZoneName};
+use crate::clock::Timestamp;
+use crate::id::{AccountId, BudgetId, EndUserId, EntryId, PlatformId, WalletId};
+use crate::money::{DisplayUnits, NanoUsd, Tokens};
+
+/// A platform's balance in USD.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Wallet {
+    /// Its id.
+    pub id: WalletId,
+    /// Its platform.
+    pub platform_id: PlatformId,
+    /// The sum of all its ledger entries; leases and holds do not reduce it.
+    pub balance: NanoUsd,
+    /// At or below this the wallet counts as low.
+    pub low_balance_threshold: Option<NanoUsd>,
+    /// Whether it may pay.
+    pub is_active: bool,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+}
+
+/// A wallet to be made together with its platform.
+#[derive(Clone, Debug)]
+pub struct NewWallet {
+    /// Its id.
+    pub id: WalletId,
+    /// The first top-up, with the id of its entry; nothing is posted for zero.
+    pub opening: (EntryId, NanoUsd),
+}
+
+/// The limits of a budget. What is `None` is counted and not enforced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// The USD limit.
+    pub usd: Option<NanoUsd>,
+    /// The token limit.
+    pub tokens: Option<Tokens>,
+}
+
+/// What a budget is set to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BudgetTerms {
+    /// The limits.
+    pub limits: Limits,
+    /// How long they last.
+    pub period: Period,
+    /// Where the period's boundaries lie.
+    pub timezone: ZoneName,
+    /// Whether the limits are set anew at each boundary.
+    pub auto_replenish: bool,
+    /// What they are then set to.
+    pub replenish: Limits,
+    /// At or below these remainders the budget counts as low.
+    pub low_balance: Limits,
+}
+
+/// An end user's budget, as it is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BudgetRecord {
+    /// Its id.
+    pub id: BudgetId,
+    /// Its platform.
+    pub platform_id: PlatformId,
+    /// Its end user.
+    pub end_user_id: EndUserId,
+    /// The account it is counted in.
+    pub account: AccountId,
+    /// What it is set to.
+    pub terms: BudgetTerms,
+    /// When the current period began.
+    pub period_start: Timestamp,
+    /// When the next period begins.
+    pub period_end: Option<Timestamp>,
+    /// Whether it is in force.
+    pub is_active: bool,
+    /// Whether the end user is paused.
+    pub is_suspended: bool,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+}
+
+/// An end user's budget with what is used of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Budget {
+    /// Its id.
+    pub id: BudgetId,
+    /// Its platform.
+    pub platform_id: PlatformId,
+    /// Its end user.
+    pub end_user_id: EndUserId,
+    /// What it is set to.
+    pub terms: BudgetTerms,
+    /// USD used in this period, markup included.
+    pub used_usd: NanoUsd,
+    /// Tokens used in this period.
+    pub used_tokens: Tokens,
+    /// When the current period began.
+    pub period_start: Timestamp,
+    /// When the next period begins.
+    pub period_end: Option<Timestamp>,
+    /// Whether it is in force.
+    pub is_active: bool,
+    /// Whether the end user is paused.
+    pub is_suspended: bool,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+}
+
+/// A budget to be made.
+#[derive(Clone, Debug)]
+pub struct NewBudget {
+    /// Its id.
+    pub id: BudgetId,
+    /// The id of its `opening_balance` entry.
+    pub opening: EntryId,
+    /// What it is set to.
+    pub terms: BudgetTerms,
+}
+
+/// What an account belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum AccountKind {
+    /// A wallet.
+    Wallet = 1,
+    /// A budget.
+    Budget = 2,
+}
+
+/// Whether money may be taken from an account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Blocked {
+    /// It may.
+    #[default]
+    No = 0,
+    /// The budget is paused.
+    Suspended = 1,
+    /// Wallet or budget is switched off.
+    Inactive = 2,
+}
+
+/// What a node must know of an account beside its slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AccountPolicy {
+    /// Wallet or budget.
+    pub kind: AccountKind,
+    /// The dimensions that are enforced; others are counted.
+    pub enforce: Dimensions,
+    /// Whether money may be taken from it.
+    pub blocked: Blocked,
+    /// When a period reset falls due.
+    pub period_end: Option<Timestamp>,
+}
+
+// === impl Limits ===
+
+impl Limits {
+    /// The limits as amounts; a limit that is not set counts as zero.
+    pub fn amounts(&self) -> Amounts {
+        Amounts {
+            usd: self.usd.unwrap_or_default(),
+            tokens: self.tokens.unwrap_or_default(),
+            display: DisplayUnits::ZERO,
+        }
+    }
+
+    /// The dimensions that have a limit.
+    pub fn enforced(&self) -> Dimensions {
+        let mut set = Dimensions::NONE;
+        if self.usd.is_some() {
+            set = set.with(Dimension::Usd);
+        }
+        if self.tokens.is_some() {
+            set = set.with(Dimension::Tokens);
+        }
+        set
+    }
+}
+
+// === impl BudgetRecord ===
+
+impl BudgetRecord {
+    /// A budget made at `now`.
+    pub fn new(
+        new: &NewBudget,
+        platform_id: PlatformId,
+        end_user_id: EndUserId,
+        account: AccountId,
+        now: Timestamp,
+    ) -> Self {
+        let bounds = new.terms.period.bounds(now, &new.terms.timezone);
+        Self {
+            id: new.id,
+            platform_id,
+            end_user_id,
+            account,
+            terms: new.terms.clone(),
+            period_start: bounds.start,
+            period_end: bounds.end,
+            is_active: true,
+            is_suspended: false,
+            created_at: now,
+            updated_at: now,
+        }
+    }
+
+    /// The budget as callers see it, given what remains on its account.
+    pub fn with_remaining(&self, remaining: Amounts) -> Budget {
+        let limits = self.terms.limits.amounts();
+        Budget {
+            id: self.id,
+            platform_id: self.platform_id,
+            end_user_id: self.end_user_id,
+            terms: self.terms.clone(),
+            used_usd: NanoUsd::new(limits.usd.get().saturating_sub(remaining.usd.get())),
+            used_tokens: Tokens::new(limits.tokens.get().saturating_sub(remaining.tokens.get())),
+            period_start: self.period_start,
+            period_end: self.period_end,
+            is_active: self.is_active,
+            is_suspended: self.is_suspended,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+        }
+    }
+
+    /// Whether money may be taken.
+    pub fn blocked(&self) -> Blocked {
+        match (self.is_active, self.is_suspended) {
+            (false, _) => Blocked::Inactive,
+            (true, true) => Blocked::Suspended,
+            (true, false) => Blocked::No,
+        }
+    }
+}
+
+// === impl Budget ===
+
+impl Budget {
+    /// Exactly limit minus used; may be negative; `None` without a limit.
+    pub fn remaining_usd(&self) -> Option<NanoUsd> {
+        self.terms.limits.usd?.checked_sub(self.used_usd)
+    }
+
+    /// Exactly limit minus used; may be negative; `None` without a limit.
+    pub fn remaining_tokens(&self) -> Option<Tokens> {
+        self.terms.limits.tokens?.checked_sub(self.used_tokens)
+    }
+}
+
+// === impl AccountKind ===
+
+impl AccountKind {
+    /// From the number that backends store.
+    pub fn from_number(number: i16) -> Option<Self> {
+        [Self::Wallet, Self::Budget].into_iter().find(|kind| *kind as i16 == number)
+    }
+}
+
+// === impl Blocked ===
+
+impl Blocked {
+    /// From the number that backends store.
+    pub fn from_number(number: i16) -> Option<Self> {
+        [Self::No, Self::Suspended, Self::Inactive].into_iter().find(|blocked| *blocked as i16 == number)
+    }
+}

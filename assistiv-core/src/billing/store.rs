@@ -1,0 +1,217 @@
+//! What the billing engine asks of a backend.
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use super::account::{AccountKind, Budget, Wallet};
+use super::act::{ActContext, ActRefusal, Applied, Idempotency, LedgerAct};
+use super::amounts::{Amounts, Legs};
+use super::ledger::{EntryWithBalance, LedgerEntry};
+use super::lease::{LeaseGrant, LeaseRequest};
+use crate::auth::{OperatorScope, PlatformScope, SweeperScope};
+use crate::id::{AccountId, EndUserId, EntryId, LogId, ModelId, NodeId, PlatformId, PriceId};
+use crate::store::{Listed, Page, StoreError};
+
+/// A single-writer queue of one node to the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Lane {
+    /// Lane A: open records, checkpoints, settlements. Never touches accounts.
+    Settle = 0,
+    /// Lane B: grants and returns.
+    Lease = 1,
+}
+
+/// Where a lane stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LanePosition {
+    /// The number of the last batch that was applied.
+    pub seq: i64,
+    /// Whether the node was fenced.
+    pub fenced: bool,
+}
+
+/// A stream that is being delivered, with what it has cost so far.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OpenStream {
+    /// The call.
+    pub log_id: LogId,
+    /// Its platform.
+    pub platform_id: PlatformId,
+    /// Its end user.
+    pub end_user_id: Option<EndUserId>,
+    /// The wallet's account.
+    pub wallet: AccountId,
+    /// The budget's account.
+    pub budget: Option<AccountId>,
+    /// What a crash would charge: at least the prompt.
+    pub accrued: Legs,
+    /// What is held for it.
+    pub held: Legs,
+    /// The price it is charged by.
+    pub price_id: PriceId,
+    /// The model.
+    pub model_id: ModelId,
+}
+
+/// A numbered batch of lane A. Applied whole, once, or not at all.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SettleBatch {
+    /// Whose batch.
+    pub node: NodeId,
+    /// One more than the last; never reused for other content.
+    pub seq: i64,
+    /// Every answer that waited on batches up to this one was handed over.
+    pub delivered_seq: i64,
+    /// Streams to insert, or to update where they exist.
+    pub opened: Vec<OpenStream>,
+    /// Streams to delete; unknown ones are passed over.
+    pub closed: Vec<LogId>,
+    /// Entries to append. `posted_by` is this batch.
+    pub entries: Vec<LedgerEntry>,
+    /// What to take from the node's slots, one row for each account, in the order of accounts.
+    pub debits: Vec<(AccountId, Amounts)>,
+}
+
+/// A numbered batch of lane B.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LeaseBatch {
+    /// Whose batch.
+    pub node: NodeId,
+    /// One more than the last.
+    pub seq: i64,
+    /// One request for each account, in the order of accounts.
+    pub requests: Vec<LeaseRequest>,
+}
+
+/// What the sweep of a dead node found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// The node.
+    pub node: Option<NodeId>,
+    /// Streams that were charged what their last record said.
+    pub streams: u64,
+    /// Slots that returned to their accounts.
+    pub slots: u64,
+    /// Charges whose delivery cannot be proved.
+    pub unconfirmed: u64,
+}
+
+/// Which nodes to sweep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sweep {
+    /// All that are not closed: at the start of a process that alone owns the database.
+    All,
+}
+
+/// One account's sums, which must agree: `free + slots = ledger` in every dimension.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AccountAudit {
+    /// The account.
+    pub account: AccountId,
+    /// Wallet or budget.
+    pub kind: AccountKind,
+    /// Its platform.
+    pub platform_id: PlatformId,
+    /// What is unleased.
+    pub free: Amounts,
+    /// What nodes hold.
+    pub slots: Amounts,
+    /// The sum of the ledger.
+    pub ledger: Amounts,
+    /// The limits as the ledger has them.
+    pub ledger_limits: Amounts,
+    /// The limits as the budget's row has them.
+    pub limits: Amounts,
+    /// Streams that are still open on it.
+    pub open_streams: u64,
+}
+
+impl AccountAudit {
+    /// Whether the books balance.
+    pub fn balances(&self) -> bool {
+        self.free.checked_add(self.slots) == Ok(self.ledger) && self.ledger_limits == self.limits
+    }
+}
+
+/// Accounts, slots, streams and the ledger.
+///
+/// Invariant of every committed state, for every account and dimension: `free + Σ slots = Σ ledger`. Time is
+/// the backend's own.
+#[async_trait]
+pub trait LedgerStore: Send + Sync + 'static {
+    /// Registers a run of a process, with both lanes open at 0.
+    async fn open_node(&self, scope: &SweeperScope, instance: Uuid, name: &str) -> Result<NodeId, StoreError>;
+
+    /// Marks a node that has settled everything and returned its slots as closed. What is left of its slots
+    /// returns to the accounts.
+    async fn close_node(&self, scope: &SweeperScope, node: NodeId) -> Result<(), StoreError>;
+
+    /// Fences dead nodes, charges their open streams what was recorded, returns their slots, and lists charges
+    /// whose delivery cannot be proved.
+    async fn sweep(&self, scope: &SweeperScope, which: Sweep) -> Result<Vec<Swept>, StoreError>;
+
+    /// Where a lane stands: tells whether a batch whose outcome is unknown was applied.
+    async fn lane(&self, scope: &SweeperScope, node: NodeId, lane: Lane) -> Result<LanePosition, StoreError>;
+
+    /// Applies a batch of lane A, if its number is the next and the lane is not fenced.
+    ///
+    /// # Errors
+    /// [`StoreError::Lost`] when the number or the fence stands against it: nothing was applied, ask
+    /// [`LedgerStore::lane`]. After [`StoreError::Unavailable`] the outcome is unknown.
+    async fn settle(&self, scope: &SweeperScope, batch: &SettleBatch) -> Result<(), StoreError>;
+
+    /// Applies a batch of lane B; one grant for each request whose account exists, in their order.
+    ///
+    /// # Errors
+    /// As [`LedgerStore::settle`].
+    async fn lease(&self, scope: &SweeperScope, batch: &LeaseBatch) -> Result<Vec<LeaseGrant>, StoreError>;
+
+    /// Applies a due period reset of a budget's account, once for each boundary; says whether one was due.
+    async fn reset_period(&self, scope: &SweeperScope, account: AccountId) -> Result<bool, StoreError>;
+
+    /// The account of an end user's active budget.
+    async fn budget_account(&self, scope: &PlatformScope, end_user: EndUserId)
+    -> Result<Option<AccountId>, StoreError>;
+
+    /// The platform's wallet, in one snapshot.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    async fn wallet(&self, scope: &PlatformScope) -> Result<Wallet, StoreError>;
+
+    /// An end user's active budget, in one snapshot, after applying a due reset.
+    async fn budget(&self, scope: &PlatformScope, end_user: EndUserId) -> Result<Option<Budget>, StoreError>;
+
+    /// Performs an act: effect, entries and the stored outcome for repeats commit together.
+    ///
+    /// With [`Idempotency`], a repeat of the same request gives the stored outcome, and another request under
+    /// the same scope is refused with [`ActRefusal::KeyReused`]. Of concurrent repeats one takes effect.
+    /// A refused act does not consume the key.
+    ///
+    /// # Errors
+    /// The outer error is the store's; [`StoreError::NotFound`] when platform or end user are gone.
+    async fn apply(
+        &self,
+        scope: &PlatformScope,
+        act: &LedgerAct,
+        context: &ActContext,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Result<Applied, ActRefusal>, StoreError>;
+
+    /// Entries of the platform's wallet, newest first, with balances.
+    async fn wallet_entries(&self, scope: &PlatformScope, page: Page) -> Result<Listed<EntryWithBalance>, StoreError>;
+
+    /// Entries of an end user's budget, newest first, with balances.
+    async fn budget_entries(
+        &self,
+        scope: &PlatformScope,
+        end_user: EndUserId,
+        page: Page,
+    ) -> Result<Listed<EntryWithBalance>, StoreError>;
+
+    /// The entry of a call's charge.
+    async fn charge(&self, scope: &PlatformScope, uid: EntryId) -> Result<Option<LedgerEntry>, StoreError>;
+
+    /// The sums of every account, in one snapshot.
+    async fn audit(&self, scope: &OperatorScope) -> Result<Vec<AccountAudit>, StoreError>;
+}

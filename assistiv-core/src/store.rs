@@ -1,0 +1,99 @@
+//! Storage: small traits of whole domain acts.
+//!
+//! Each method is one atomic act, never a transaction object, so that a backend can be SQL, a key-value store
+//! or a ledger database. What must commit together travels in one command. Every backend runs the exported
+//! conformance suite ([`crate::testing`]); the in-memory one is the model that the others are tested against.
+
+pub mod memory;
+#[cfg(feature = "sqlite")]
+pub mod sql;
+mod tenancy;
+
+pub use tenancy::{
+    EndUserFilter, KeyFilter, KeyRecord, KeyStore, LlmConfigStore, NewEndUser, NewPlatform, PlatformFilter,
+    StoredSecret, TenancyStore, Upsert,
+};
+
+use std::sync::Arc;
+
+pub use crate::billing::LedgerStore;
+
+/// The stores that a gateway works on. Replace one field, keep the rest.
+#[derive(Clone)]
+pub struct Stores {
+    /// Platforms and end users.
+    pub tenancy: Arc<dyn TenancyStore>,
+    /// API keys.
+    pub keys: Arc<dyn KeyStore>,
+    /// Platforms' provider keys.
+    pub llm_configs: Arc<dyn LlmConfigStore>,
+    /// Accounts, slots, ledger.
+    pub ledger: Arc<dyn LedgerStore>,
+}
+
+/// A page of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// Counted from 1.
+    pub page: u32,
+    /// Rows on a page, 1 to 100.
+    pub limit: u32,
+}
+
+/// One page of rows and the number of all of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listed<T> {
+    /// The rows of the page, newest first.
+    pub rows: Vec<T>,
+    /// How many there are on all pages.
+    pub total: u64,
+}
+
+/// Why a storage act failed. Nothing was changed, except after [`StoreError::Unavailable`] and
+/// [`StoreError::Lost`], where the outcome is unknown.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// No such object in this scope.
+    #[error("no such object")]
+    NotFound,
+    /// A uniqueness rule stands against it.
+    #[error("conflicts with an existing {0}")]
+    Conflict(&'static str),
+    /// The database cannot be reached, or failed.
+    #[error("the database is unavailable")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The store no longer knows this node: it was fenced.
+    #[error("the node was fenced")]
+    Lost {
+        /// Which node.
+        node: crate::id::NodeId,
+    },
+    /// A stored value cannot be read.
+    #[error("stored data cannot be read: {0}")]
+    Corrupt(String),
+}
+
+// === impl Page ===
+
+impl Page {
+    /// Rows before the page.
+    pub fn offset(&self) -> u64 {
+        u64::from(self.page.saturating_sub(1)) * u64::from(self.limit)
+    }
+}
+
+impl Default for Page {
+    fn default() -> Self {
+        Self { page: 1, limit: 20 }
+    }
+}
+
+// === impl StoreError ===
+
+impl StoreError {
+    /// Wraps a driver's error.
+    pub fn unavailable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Unavailable(error.into())
+    }
+}

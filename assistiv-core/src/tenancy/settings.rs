@@ -1,0 +1,148 @@
+//! What a platform may choose (API specification, section 4.2).
+
+use serde::Deserialize;
+
+use crate::error::FieldError;
+use crate::json::{RawJson, RawObject};
+use crate::money::{Markup, NanoUsd, Tokens};
+
+/// A platform's settings, as the object that the platform wrote.
+///
+/// Keys that this version does not know are kept and returned untouched, so that a dashboard may keep its own
+/// data there. Known keys are validated when written; the readers below never fail.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PlatformSettings(RawObject);
+
+/// What an end user sees of its budget.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BudgetView {
+    /// USD when the budget has a USD limit, else tokens.
+    #[default]
+    Auto,
+    /// USD and tokens.
+    Usd,
+    /// Tokens alone.
+    Tokens,
+    /// The display ledger.
+    Display,
+}
+
+// === impl PlatformSettings ===
+
+impl PlatformSettings {
+    /// Validates a settings object.
+    ///
+    /// # Errors
+    /// Every bad key at once.
+    pub fn new(object: RawObject) -> Result<Self, Vec<FieldError>> {
+        let errors: Vec<_> = object.iter().filter_map(|(key, value)| check(key, value)).collect();
+        if errors.is_empty() { Ok(Self(object)) } else { Err(errors) }
+    }
+
+    /// Wraps an object that was validated when it was written.
+    pub fn from_stored(object: RawObject) -> Self {
+        Self(object)
+    }
+
+    /// These settings with `changes` laid over them: a key set to null goes away, others are replaced whole.
+    ///
+    /// # Errors
+    /// Every bad key at once.
+    pub fn merged(&self, changes: RawObject) -> Result<Self, Vec<FieldError>> {
+        let mut object = self.0.clone();
+        for (key, value) in changes {
+            if value.is_null() {
+                object.remove(&key);
+            } else {
+                object.insert(key, value);
+            }
+        }
+        Self::new(object)
+    }
+
+    /// The object, for storing and showing.
+    pub fn as_object(&self) -> &RawObject {
+        &self.0
+    }
+
+    /// The USD limit of the monthly budget that a new end user gets.
+    pub fn default_budget_usd(&self) -> Option<NanoUsd> {
+        self.read("default_budget_usd")
+    }
+
+    /// The token limit of that budget.
+    pub fn default_budget_tokens(&self) -> Option<Tokens> {
+        self.read("default_budget_tokens")
+    }
+
+    /// What end users' budgets are charged over the provider cost.
+    pub fn markup(&self) -> Markup {
+        self.read("markup_percentage").unwrap_or_default()
+    }
+
+    /// Whether an end user without an active budget is refused.
+    pub fn require_budget(&self) -> bool {
+        self.read("require_budget").unwrap_or(false)
+    }
+
+    /// What `/v1/me/budget` shows.
+    pub fn end_user_budget_view(&self) -> BudgetView {
+        self.read("end_user_budget_view").unwrap_or_default()
+    }
+
+    fn read<'a, T: Deserialize<'a>>(&'a self, key: &str) -> Option<T> {
+        self.0.get(key)?.read::<Option<T>>().ok().flatten()
+    }
+}
+
+fn check(key: &str, value: &RawJson) -> Option<FieldError> {
+    let (valid, message) = match key {
+        "default_budget_usd" => (
+            value.read::<Option<NanoUsd>>().is_ok_and(|v| v.is_none_or(NanoUsd::is_positive)),
+            "must be an amount above 0, or null",
+        ),
+        "default_budget_tokens" => (
+            value.read::<Option<Tokens>>().is_ok_and(|v| v.is_none_or(Tokens::is_positive)),
+            "must be an integer above 0, or null",
+        ),
+        "markup_percentage" => (
+            value.read::<Markup>().is_ok(),
+            "must be a number from 0 to 1000 with at most 4 fractional digits",
+        ),
+        "end_user_budget_view" => {
+            (value.read::<BudgetView>().is_ok(), "must be `auto`, `usd`, `tokens` or `display`")
+        }
+        "require_budget" | "log_content" => (value.read::<bool>().is_ok(), "must be true or false"),
+        _ => (true, ""),
+    };
+    (!valid).then(|| FieldError { param: format!("settings.{key}"), message: message.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(text: &str) -> RawObject {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn known_keys_are_checked_all_at_once_and_unknown_ones_kept() {
+        let errors = PlatformSettings::new(object(
+            r#"{"markup_percentage": 1000.5, "require_budget": "yes", "colour": 1}"#,
+        ))
+        .unwrap_err();
+        assert_eq!(errors.len(), 2);
+        let settings =
+            PlatformSettings::new(object(
+            r#"{"markup_percentage": 12.5, "default_budget_usd": 999999999.999999999, "colour": 1}"#,
+        ))
+        .unwrap();
+        assert_eq!(settings.markup(), Markup::new(125_000));
+        assert_eq!(settings.default_budget_usd(), Some(NanoUsd::MAX_INPUT));
+        let merged = settings.merged(object(r#"{"colour": null, "x": [1]}"#)).unwrap();
+        assert!(!merged.as_object().contains_key("colour"));
+        assert_eq!(merged.markup(), Markup::new(125_000));
+    }
+}
