@@ -1,1 +1,3 @@
-//! Placeholder.
+//! The assistiv gateway as a server.
+
+pub mod config;
