@@ -184,3 +184,22 @@ impl CommandError {
         }
     }
 }
+
+/// Checks a text that people chose: 1 to `max` characters, none of them a control character.
+pub(crate) fn check_text(param: &str, text: &str, max: usize) -> Option<FieldError> {
+    let length = text.chars().count();
+    let message = if length == 0 || length > max {
+        format!("must have 1 to {max} characters")
+    } else if text.chars().any(char::is_control) {
+        "must not contain control characters".to_owned()
+    } else {
+        return None;
+    };
+    Some(FieldError { param: param.to_owned(), message })
+}
+
+/// Fails with all errors that were found, if any.
+pub(crate) fn all_valid(errors: impl IntoIterator<Item = FieldError>) -> Result<(), CommandError> {
+    let errors: Vec<_> = errors.into_iter().collect();
+    if errors.is_empty() { Ok(()) } else { Err(CommandError::Fields(errors)) }
+}
