@@ -1,8 +1,8 @@
 //! The in-memory backend: for tests, demos, and as the model that other backends are compared with.
 //!
-//! One mutex guards all state, so every method is one atomic act. Each method first checks everything that
-//! may stand against it and then writes, so that a refused act changes nothing. What is on the request path
-//! is found by map look-up; lists and sweeps walk what there is.
+//! One mutex guards all state, so every method is one atomic act. Each method first checks
+//! everything that may stand against it and then writes, so that a refused act changes nothing.
+//! What is on the request path is found by map look-up; lists and sweeps walk what there is.
 
 mod acts;
 mod books;
@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::books::Books;
 use self::lanes::Nodes;
-use super::{Listed, Page, StoredSecret, StoreError, Stores};
+use super::{Listed, Page, StoreError, StoredSecret, Stores};
 use crate::auth::KeyDigest;
 use crate::clock::{Clock, Timestamp};
 use crate::id::{EndUserId, KeyId, LlmConfigId, PlatformId};
@@ -106,7 +106,8 @@ impl State {
     }
 }
 
-/// One page of `rows`, newest first; of rows made at the same instant, the one with the larger id first.
+/// One page of `rows`, newest first; of rows made at the same instant, the one with the larger id
+/// first.
 fn newest_first<T, K: Ord>(
     mut rows: Vec<T>,
     age: impl Fn(&T) -> (Timestamp, K),

@@ -23,7 +23,8 @@ type Decided = Result<Result<Applied, ActRefusal>, StoreError>;
 // === impl Books ===
 
 impl Books {
-    /// Performs an act once for each idempotency scope. Its end user was checked to be the platform's.
+    /// Performs an act once for each idempotency scope. Its end user was checked to be the
+    /// platform's.
     pub(super) fn apply(
         &mut self,
         platform_id: PlatformId,
@@ -66,8 +67,7 @@ impl Books {
         } else {
             let act = LedgerAct::TopUpWallet { amount };
             let context = plain_context(uid);
-            let decision =
-                decide_wallet(&act, &context, platform_id, account, NanoUsd::ZERO, now);
+            let decision = decide_wallet(&act, &context, platform_id, account, NanoUsd::ZERO, now);
             Some(decision.map_err(refused)?)
         };
         self.check_unposted(decision.iter().flat_map(|decision| &decision.entries))?;

@@ -3,9 +3,7 @@
 use async_trait::async_trait;
 
 use super::{MemoryStore, State, newest_first};
-use crate::auth::{
-    DigestScope, KeyDigest, KeyKind, KeyScope, OperatorScope, PlatformScope,
-};
+use crate::auth::{DigestScope, KeyDigest, KeyKind, KeyScope, OperatorScope, PlatformScope};
 use crate::clock::Timestamp;
 use crate::id::{KeyId, PlatformId};
 use crate::keys::ApiKey;

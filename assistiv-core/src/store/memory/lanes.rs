@@ -119,7 +119,8 @@ impl State {
         ids.into_iter().map(|id| self.retire(id, now)).collect()
     }
 
-    /// Takes a node out: charges its streams what was recorded, returns its slots, closes its lanes.
+    /// Takes a node out: charges its streams what was recorded, returns its slots, closes its
+    /// lanes.
     pub(super) fn retire(&mut self, id: NodeId, now: Timestamp) -> Result<Swept, StoreError> {
         let node = self.nodes.nodes.get_mut(&id).ok_or(StoreError::NotFound)?;
         if node.is_closed {
@@ -174,7 +175,8 @@ impl Books {
         self.accounts.values().filter(|account| account.slots.contains_key(&node)).count() as u64
     }
 
-    /// The free part of every account that the end of a node touches: plus its slot, less the charges.
+    /// The free part of every account that the end of a node touches: plus its slot, less the
+    /// charges.
     fn frees_after(
         &self,
         node: NodeId,
@@ -201,8 +203,9 @@ impl Books {
     }
 }
 
-/// What a request does to an account, and the slot that it leaves. Returns are taken whatever the account's
-/// state; grants are not given out of a blocked account, nor out of a period that is over.
+/// What a request does to an account, and the slot that it leaves. Returns are taken whatever the
+/// account's state; grants are not given out of a blocked account, nor out of a period that is
+/// over.
 fn leased(
     account: &Account,
     request: &LeaseRequest,
@@ -211,11 +214,8 @@ fn leased(
 ) -> Result<(LeaseGrant, Amounts), crate::billing::Overflow> {
     let returned = account.free.checked_add(request.give_back)?;
     let reset_due = account.reset_due(now);
-    let granted = if reset_due {
-        Amounts::ZERO
-    } else {
-        grant(returned, &account.policy, request, DIVISOR)
-    };
+    let granted =
+        if reset_due { Amounts::ZERO } else { grant(returned, &account.policy, request, DIVISOR) };
     let free = returned.checked_sub(granted)?;
     let slot = account.slot(node).checked_sub(request.give_back)?.checked_add(granted)?;
     let policy = account.policy;

@@ -95,11 +95,7 @@ impl State {
         self.llm_configs.values().filter(move |(config, _)| config.platform_id == platform_id)
     }
 
-    fn config(
-        &self,
-        platform_id: PlatformId,
-        id: LlmConfigId,
-    ) -> Result<&LlmConfig, StoreError> {
+    fn config(&self, platform_id: PlatformId, id: LlmConfigId) -> Result<&LlmConfig, StoreError> {
         let found = self.llm_configs.get(&id).map(|(config, _)| config);
         found.filter(|config| config.platform_id == platform_id).ok_or(StoreError::NotFound)
     }
@@ -112,8 +108,8 @@ impl State {
         self.config(platform_id, id).cloned()
     }
 
-    /// A provider's active configs have one default: the one just written if it claims it, else the one that
-    /// is it already, else the one just written, else the newest.
+    /// A provider's active configs have one default: the one just written if it claims it, else the
+    /// one that is it already, else the one just written, else the newest.
     fn choose_default(
         &mut self,
         platform_id: PlatformId,
