@@ -1,1 +1,4 @@
-//! Placeholder.
+//! The assistiv gateway as a server.
+
+pub mod config;
+pub mod mock;

@@ -1,0 +1,144 @@
+//! A model call as it grows: [`Call`] → [`Authenticated`] → [`Planned`] → [`Funded`].
+//!
+//! Each layer of the stack takes the type that the layer before it made, so that a stack in the wrong order
+//! does not compile and nothing reaches a provider without a [`Funded`] value.
+
+mod chat;
+mod request;
+
+pub use request::{InferenceRequest, LimitField};
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::auth::{Identity, PresentedKey};
+use crate::billing::Hold;
+use crate::error::FieldError;
+use crate::id::LogId;
+use crate::json::JsonError;
+use crate::routing::Plan;
+
+/// What a caller wants done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Operation {
+    /// OpenAI's `POST /v1/chat/completions`.
+    ChatCompletions,
+}
+
+/// A model call as it came in.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The key that was presented.
+    pub key: PresentedKey,
+    /// What is wanted.
+    pub operation: Operation,
+    /// The body, in the operation's dialect.
+    pub body: Bytes,
+    /// The id under which the caller and the log know the request.
+    pub request_id: Arc<str>,
+    /// When its last byte arrived.
+    pub received_at: Instant,
+}
+
+/// A call whose caller is known.
+#[derive(Debug)]
+pub struct Authenticated {
+    pub(crate) call: Call,
+    pub(crate) identity: Arc<Identity>,
+}
+
+/// A call that may be sent to one of several targets, at a known price.
+#[derive(Debug)]
+pub struct Planned {
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) request: InferenceRequest,
+    pub(crate) plan: Plan,
+    pub(crate) log_id: LogId,
+    pub(crate) request_id: Arc<str>,
+    pub(crate) received_at: Instant,
+}
+
+/// A call for which money is held.
+#[derive(Debug)]
+pub struct Funded {
+    pub(crate) planned: Planned,
+    pub(crate) hold: Hold,
+}
+
+/// Why a request cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// The body is not acceptable JSON.
+    #[error(transparent)]
+    Json(#[from] JsonError),
+    /// Fields are missing or out of range; all at once.
+    #[error("{} fields are not valid", .0.len())]
+    Fields(Vec<FieldError>),
+    /// A parameter that this endpoint cannot honour.
+    #[error("`{param}` is not supported here: {hint}")]
+    UnsupportedParameter {
+        /// Which one.
+        param: String,
+        /// What to do instead.
+        hint: &'static str,
+    },
+}
+
+// === impl Call ===
+
+impl Call {
+    /// A call that has just arrived, with a fresh request id.
+    pub fn new(key: PresentedKey, operation: Operation, body: impl Into<Bytes>) -> Self {
+        let request_id = format!("req_{}", uuid::Uuid::now_v7().simple());
+        Self { key, operation, body: body.into(), request_id: request_id.into(), received_at: Instant::now() }
+    }
+
+    /// The same call under the caller's own request id.
+    #[must_use]
+    pub fn with_request_id(mut self, request_id: impl Into<Arc<str>>) -> Self {
+        self.request_id = request_id.into();
+        self
+    }
+}
+
+// === impl Authenticated ===
+
+impl Authenticated {
+    /// Who calls.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+}
+
+// === impl Planned ===
+
+impl Planned {
+    /// Who calls.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// What is asked.
+    pub fn request(&self) -> &InferenceRequest {
+        &self.request
+    }
+
+    /// Where it may go and what it may cost.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The id of the call's log row and charge.
+    pub fn log_id(&self) -> LogId {
+        self.log_id
+    }
+
+    pub(crate) fn fund(self, hold: Hold) -> Funded {
+        Funded { planned: self, hold }
+    }
+}
+

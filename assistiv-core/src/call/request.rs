@@ -1,0 +1,102 @@
+//! A request that has been read: what the gateway needs to know, and the body it may edit.
+
+use crate::call::{Operation, RequestError, chat};
+use crate::json::Members;
+use bytes::Bytes;
+
+/// A request of some operation, read and validated.
+#[derive(Clone, Debug)]
+pub struct InferenceRequest {
+    pub(crate) operation: Operation,
+    pub(crate) members: Members,
+    pub(crate) model: String,
+    pub(crate) stream: bool,
+    pub(crate) include_usage: bool,
+    pub(crate) output_limit: Option<(LimitField, u64)>,
+    pub(crate) choices: u32,
+    pub(crate) service_tier: Option<String>,
+    pub(crate) prompt_tokens: u64,
+}
+
+/// The member in which a chat request limits its output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitField {
+    /// `max_tokens`.
+    MaxTokens,
+    /// `max_completion_tokens`.
+    MaxCompletionTokens,
+}
+
+/// Members that would change where, or with which credential, a provider is called. Always dropped.
+const ROUTING_MEMBERS: [&str; 6] =
+    ["base_url", "api_base", "api_key", "organization", "extra_headers", "api_version"];
+
+// === impl InferenceRequest ===
+
+impl InferenceRequest {
+    /// Reads and validates a body.
+    ///
+    /// # Errors
+    /// [`RequestError`] names every bad field at once.
+    pub fn parse(operation: Operation, body: Bytes) -> Result<Self, RequestError> {
+        let mut members = Members::parse(body)?;
+        for name in ROUTING_MEMBERS {
+            members.remove(name);
+        }
+        match operation {
+            Operation::ChatCompletions => chat::read(members),
+        }
+    }
+
+    /// What is wanted.
+    pub fn operation(&self) -> Operation {
+        self.operation
+    }
+
+    /// The body, member by member.
+    pub fn members(&self) -> &Members {
+        &self.members
+    }
+
+    /// The slug that the caller asked for.
+    pub fn model(&self) -> &str {
+        &self.model
+    }
+
+    /// Whether the answer is streamed.
+    pub fn is_stream(&self) -> bool {
+        self.stream
+    }
+
+    /// Whether the caller wants usage in the stream.
+    pub fn wants_usage(&self) -> bool {
+        self.include_usage
+    }
+
+    /// The output limit that the caller set, and where.
+    pub fn output_limit(&self) -> Option<(LimitField, u64)> {
+        self.output_limit
+    }
+
+    /// How many choices are asked for.
+    pub fn choices(&self) -> u32 {
+        self.choices
+    }
+
+    /// The prompt's size as counted without a tokenizer; used where the provider reports none.
+    pub fn prompt_tokens(&self) -> u64 {
+        self.prompt_tokens
+    }
+}
+
+// === impl LimitField ===
+
+impl LimitField {
+    /// The member's name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::MaxTokens => "max_tokens",
+            Self::MaxCompletionTokens => "max_completion_tokens",
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Providers: pure codecs, separate transport.
+//!
+//! An adapter implements [`Provider`]: it encodes a request for its API, and makes a [`Decoder`] that turns the
+//! answer's bytes into what the caller's dialect expects. It does no I/O; bytes travel through a [`Transport`].
+//! An adapter lives wherever its author likes and is handed to the gateway's builder.
+
+mod chat;
+mod error;
+mod output;
+mod registry;
+pub mod sse;
+mod transport;
+
+pub use chat::ChatWriter;
+pub use error::{Fault, ProviderError, ProviderErrorKind};
+pub use output::{Output, Piece};
+pub use registry::{Providers, Registered};
+pub use transport::{Transport, TransportError, TransportErrorKind, UpstreamBody, full_body};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use secrecy::SecretString;
+
+use crate::call::{InferenceRequest, Operation};
+use crate::routing::Target;
+
+/// How well an adapter serves an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Support {
+    /// In the provider's own dialect: bytes are passed through.
+    Native,
+    /// Translated to another dialect and back.
+    Translated,
+    /// Not at all.
+    Unsupported,
+}
+
+/// The secret with which a provider is called.
+#[derive(Clone, Debug)]
+pub struct Credential(SecretString);
+
+/// One provider's API.
+#[async_trait]
+pub trait Provider: Send + Sync + 'static {
+    /// The name of the adapter, for logs.
+    fn name(&self) -> &str;
+
+    /// How well the adapter serves an operation.
+    fn support(&self, operation: Operation) -> Support;
+
+    /// Writes a request for the provider. Pure: no I/O, no clock.
+    ///
+    /// `target` says which upstream model, which base URL, and how far the output was limited by what the caller
+    /// can pay.
+    ///
+    /// # Errors
+    /// When the request cannot be expressed in the provider's dialect.
+    fn encode(&self, request: &InferenceRequest, target: &Target) -> Result<http::Request<Bytes>, ProviderError>;
+
+    /// Signs a request. May do I/O, for providers with short-lived tokens.
+    ///
+    /// # Errors
+    /// When the credential cannot be used.
+    async fn authorize(
+        &self,
+        request: &mut http::Request<Bytes>,
+        credential: &Credential,
+    ) -> Result<(), ProviderError>;
+
+    /// Understands an answer that is no success. `body` is cut off at 64 KiB.
+    fn classify(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> ProviderError;
+
+    /// Makes a decoder for one answer.
+    fn decoder(&self, request: &InferenceRequest, target: &Target) -> Box<dyn Decoder>;
+
+    /// Whether the provider bills an answer to its end although the call is cancelled. Then an answer whose
+    /// caller has left is read to its end instead.
+    fn bills_on_cancel(&self) -> bool {
+        false
+    }
+}
+
+/// Turns an answer's bytes into the caller's dialect: a synchronous push parser, so that it can be tested split
+/// at every byte.
+pub trait Decoder: Send + 'static {
+    /// Takes the next bytes of the answer.
+    ///
+    /// # Errors
+    /// When the bytes cannot be understood, or carry the provider's own error. What was put out before stands.
+    fn push(&mut self, chunk: Bytes, out: &mut Output) -> Result<(), ProviderError>;
+
+    /// Takes note that the answer has ended.
+    ///
+    /// # Errors
+    /// [`ProviderErrorKind::Interrupted`] when it ended before it was complete.
+    fn finish(&mut self, out: &mut Output) -> Result<(), ProviderError>;
+}
+
+// === impl Credential ===
+
+impl Credential {
+    /// Wraps a provider key.
+    pub fn new(secret: impl Into<SecretString>) -> Self {
+        Self(secret.into())
+    }
+
+    /// The secret, for signing a request.
+    pub fn secret(&self) -> &SecretString {
+        &self.0
+    }
+}

@@ -1,0 +1,97 @@
+//! What a decoder puts out.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use crate::billing::Usage;
+
+/// Bytes for the caller, sorted by which delivery gate they wait at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// Content: may go out once it is recorded that the answer began.
+    Content(Bytes),
+    /// The end of the answer, or the whole of one that is not streamed: goes out once the charge is durable.
+    Terminal(Bytes),
+}
+
+/// Collects what a decoder makes of an answer.
+#[derive(Debug, Default)]
+pub struct Output {
+    pieces: VecDeque<Piece>,
+    usage: Option<Usage>,
+    service_tier: Option<String>,
+    content_bytes: u64,
+    complete: bool,
+}
+
+// === impl Output ===
+
+impl Output {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Puts out content.
+    pub fn content(&mut self, bytes: impl Into<Bytes>) {
+        self.pieces.push_back(Piece::Content(bytes.into()));
+    }
+
+    /// Puts out something that belongs to the end. Everything after it is held back with it.
+    pub fn terminal(&mut self, bytes: impl Into<Bytes>) {
+        self.pieces.push_back(Piece::Terminal(bytes.into()));
+    }
+
+    /// Takes note of the provider's usage report. The last one counts; a zero is a report, too.
+    pub fn report(&mut self, usage: Usage) {
+        self.usage = Some(usage);
+    }
+
+    /// Takes note of the service tier that the provider reports.
+    pub fn report_tier(&mut self, tier: &str) {
+        if self.service_tier.as_deref() != Some(tier) {
+            self.service_tier = Some(tier.to_owned());
+        }
+    }
+
+    /// Takes note of so many bytes of generated text, for usage that is never reported.
+    pub fn observe(&mut self, bytes: usize) {
+        self.content_bytes = self.content_bytes.saturating_add(bytes as u64);
+    }
+
+    /// Takes note that the answer is complete: its finish reason was seen.
+    pub fn complete(&mut self) {
+        self.complete = true;
+    }
+
+    /// The next piece for the caller.
+    pub fn pop(&mut self) -> Option<Piece> {
+        self.pieces.pop_front()
+    }
+
+    /// The next piece, without taking it.
+    pub fn peek(&self) -> Option<&Piece> {
+        self.pieces.front()
+    }
+
+    /// The usage reported so far.
+    pub fn usage(&self) -> Option<&Usage> {
+        self.usage.as_ref()
+    }
+
+    /// The service tier reported so far.
+    pub fn service_tier(&self) -> Option<&str> {
+        self.service_tier.as_deref()
+    }
+
+    /// Bytes of generated text seen so far.
+    pub fn content_bytes(&self) -> u64 {
+        self.content_bytes
+    }
+
+    /// Whether the answer is complete.
+    pub fn is_complete(&self) -> bool {
+        self.complete
+    }
+}

@@ -1,0 +1,48 @@
+//! The size of a call before it is made (billing specification, section 6.1).
+
+use super::catalogue::CatalogueModel;
+use super::plan::Target;
+use crate::billing::{BillingOptions, Estimate};
+use crate::call::InferenceRequest;
+use crate::money::Markup;
+
+/// Output tokens counted for a stream, whose hold is extended as it runs.
+const STREAM_OUTPUT: u64 = 4_096;
+/// Output tokens counted for an answer in one piece.
+const WHOLE_OUTPUT: u64 = 16_384;
+
+/// What a request may cost at most on any of the targets.
+pub(super) fn estimate(
+    request: &InferenceRequest,
+    model: &CatalogueModel,
+    targets: &[Target],
+    markup: Markup,
+    options: &BillingOptions,
+) -> Estimate {
+    let cap = if request.is_stream() { STREAM_OUTPUT } else { WHOLE_OUTPUT };
+    let output = [request.output_limit().map(|(_, limit)| limit), model.max_output_tokens, Some(cap)]
+        .into_iter()
+        .flatten()
+        .min()
+        .unwrap_or(cap);
+    let asked_tier = request.service_tier.as_deref();
+    let mut prices = Vec::new();
+    for target in targets {
+        for price in [target.price(None), target.price(asked_tier)] {
+            if !prices.iter().any(|known| std::sync::Arc::ptr_eq(known, price)) {
+                prices.push(price.clone());
+            }
+        }
+    }
+    Estimate {
+        prices,
+        input_tokens: with_factor(request.prompt_tokens(), options.hold_input_per_mille),
+        output_tokens: output.saturating_mul(u64::from(request.choices())),
+        markup,
+    }
+}
+
+fn with_factor(tokens: u64, per_mille: u32) -> u64 {
+    let scaled = u128::from(tokens) * u128::from(per_mille);
+    u64::try_from(scaled.div_ceil(1000)).unwrap_or(u64::MAX)
+}
