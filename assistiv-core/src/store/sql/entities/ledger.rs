@@ -1,12 +1,12 @@
 //! `billing_ledger`: append only.
 
-use sea_orm::Set;
 use sea_orm::entity::prelude::*;
+use sea_orm::{QueryOrder, QuerySelect, SelectGetableTuple, Selector, Set};
 
-use super::{object_text, read_object};
+use super::{account, object_text, read_object};
 use crate::auth::{OperatorScope, PlatformScope, SweeperScope};
 use crate::billing::{
-    Amounts, BudgetLegs, ChargeFlags, EntryKind, EntrySource, LedgerEntry, Metered,
+    AccountKind, Amounts, BudgetLegs, ChargeFlags, EntryKind, EntrySource, LedgerEntry, Metered,
 };
 use crate::clock::Timestamp;
 use crate::id::{AccountId, EndUserId, EntryId, ModelId, NodeId, PlatformId, PriceId};
@@ -62,15 +62,40 @@ impl Entity {
         Self::find().filter(Column::PlatformId.eq(scope.platform_id().as_uuid()))
     }
 
-    /// Entries of any platform.
-    pub fn any(_: &SweeperScope) -> Select<Self> {
+    /// Entries that move an account. Who has the account's row has found it under a scope.
+    pub fn of_account(account: &account::Model) -> Select<Self> {
+        let of_platform = Self::find().filter(Column::PlatformId.eq(account.platform_id));
+        of_platform.filter(column_of(account).eq(account.id))
+    }
+
+    /// Charges that batches of a node have posted, later than the entry `after`.
+    pub fn charges_of_node(_: &SweeperScope, node: NodeId, after: i64) -> Select<Self> {
         Self::find()
+            .filter(Column::Id.gt(after))
+            .filter(Column::NodeId.eq(node.0))
+            .filter(Column::Kind.eq(EntryKind::Charge as i16))
+    }
+
+    /// The id of the newest entry.
+    pub fn last_id(_: &SweeperScope) -> Selector<SelectGetableTuple<i64>> {
+        let newest = Self::find().order_by_desc(Column::Id).limit(1);
+        newest.select_only().column(Column::Id).into_tuple()
+    }
+
+    /// The charges of these calls.
+    pub fn charges_of(_: &SweeperScope, calls: impl IntoIterator<Item = Uuid>) -> Select<Self> {
+        Self::find().filter(Column::Uid.is_in(calls))
     }
 
     /// All entries.
     pub fn all(_: &OperatorScope) -> Select<Self> {
         Self::find()
     }
+}
+
+/// The column that names an account of this kind.
+fn column_of(account: &account::Model) -> Column {
+    if account.kind == AccountKind::Wallet as i16 { Column::WalletAccountId } else { Column::BudgetAccountId }
 }
 
 impl Model {

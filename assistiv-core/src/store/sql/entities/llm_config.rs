@@ -49,13 +49,18 @@ impl Entity {
 impl Model {
     /// The row as a config and its sealed secret.
     pub fn into_domain(self) -> Result<(LlmConfig, StoredSecret), StoreError> {
+        let models: Option<Vec<ModelSlug>> = self
+            .models
+            .map(|text| serde_json::from_str(&text))
+            .transpose()
+            .map_err(|_| corrupt("llm_configs.models"))?;
         let config = LlmConfig {
             id: LlmConfigId::from_uuid(self.id),
             platform_id: PlatformId::from_uuid(self.platform_id),
             provider: self.provider.parse().map_err(|_| corrupt("llm_configs.provider"))?,
             name: self.name,
             priority: self.priority.try_into().map_err(|_| corrupt("llm_configs.priority"))?,
-            models: self.models.as_deref().map(read_models).transpose()?,
+            models,
             is_default: self.is_default,
             is_active: self.is_active,
             created_at: Timestamp::from_micros(self.created_at),
@@ -71,27 +76,18 @@ pub fn row(
     config: &LlmConfig,
     secret: Option<StoredSecret>,
 ) -> Result<ActiveModel, StoreError> {
+    let models = config.models.as_ref().map(serde_json::to_string).transpose();
     Ok(ActiveModel {
         id: Set(config.id.as_uuid()),
         platform_id: Set(scope.platform_id().as_uuid()),
         provider: Set(config.provider.to_string()),
         name: Set(config.name.clone()),
         priority: Set(i32::from(config.priority)),
-        models: Set(config.models.as_deref().map(models_text).transpose()?),
+        models: Set(models.map_err(|_| corrupt("llm_configs.models"))?),
         is_default: Set(config.is_default),
         is_active: Set(config.is_active),
         secret: secret.map_or(sea_orm::NotSet, |secret| Set(secret.0)),
         created_at: Set(config.created_at.as_micros()),
         updated_at: Set(config.updated_at.as_micros()),
     })
-}
-
-fn models_text(models: &[ModelSlug]) -> Result<String, StoreError> {
-    let names: Vec<_> = models.iter().map(ToString::to_string).collect();
-    serde_json::to_string(&names).map_err(|_| corrupt("llm_configs.models"))
-}
-
-fn read_models(text: &str) -> Result<Vec<ModelSlug>, StoreError> {
-    let names: Vec<String> = serde_json::from_str(text).map_err(|_| corrupt("llm_configs.models"))?;
-    names.iter().map(|name| name.parse().map_err(|_| corrupt("llm_configs.models"))).collect()
 }

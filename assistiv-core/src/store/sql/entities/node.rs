@@ -20,6 +20,8 @@ pub struct Model {
     pub instance: Uuid,
     pub name: String,
     pub state: i16,
+    /// The last entry of the ledger when the node was registered: its own ones come later.
+    pub ledger_from: i64,
     pub created_at: i64,
     pub updated_at: i64,
 }

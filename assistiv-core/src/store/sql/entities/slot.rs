@@ -1,10 +1,10 @@
 //! `billing_slots`: what nodes hold of accounts.
 
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::OnConflict;
+use sea_orm::sea_query::{ExprTrait, OnConflict};
 use sea_orm::{QueryOrder, Set};
 
-use crate::auth::SweeperScope;
+use crate::auth::{OperatorScope, SweeperScope};
 use crate::billing::Amounts;
 use crate::id::{AccountId, NodeId};
 
@@ -30,6 +30,16 @@ impl Entity {
     /// The node's slots, in the order of accounts.
     pub fn of_node(_: &SweeperScope, node: NodeId) -> Select<Self> {
         Self::find().filter(Column::NodeId.eq(node.0)).order_by_asc(Column::AccountId)
+    }
+
+    /// What nodes hold of an account. Who has the account's row has found it under a scope.
+    pub fn of_account(account: &super::account::Model) -> Select<Self> {
+        Self::find().filter(Column::AccountId.eq(account.id))
+    }
+
+    /// All slots.
+    pub fn all(_: &OperatorScope) -> Select<Self> {
+        Self::find()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Accounts, slots, nodes, lanes, streams and the ledger.
 
 use async_trait::async_trait;
-use sea_orm::sea_query::{Index, Table};
+use sea_orm::sea_query::{ConditionalStatement, Expr, ExprTrait, Index, Table};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr};
 use sea_orm_migration::{MigrationName, MigrationTrait, SchemaManager};
 
@@ -84,6 +84,7 @@ async fn nodes(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
         .col(small_zero("state"))
         .col(big_or_null("expires_at"))
         .col(big_zero("acked_control"))
+        .col(big_zero("ledger_from"))
         .col(big("created_at"))
         .col(big("updated_at"))
         .take();
@@ -174,7 +175,7 @@ async fn ledger(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
         .name("billing_ledger_ref")
         .table("billing_ledger")
         .col("ref_uid")
-        .and_where(sea_orm::sea_query::ExprTrait::is_not_null(sea_orm::sea_query::Expr::col("ref_uid")))
+        .and_where(Expr::col("ref_uid").is_not_null())
         .take();
     manager.create_index(references).await
 }
