@@ -1,0 +1,49 @@
+//! `billing_nodes`: runs of gateway processes.
+
+use sea_orm::QueryOrder;
+use sea_orm::entity::prelude::*;
+
+use crate::auth::SweeperScope;
+use crate::id::NodeId;
+
+/// A node that may authorise calls.
+pub const LIVE: i16 = 0;
+/// A node that holds nothing any more.
+pub const CLOSED: i16 = 3;
+
+/// A row.
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "billing_nodes")]
+pub struct Model {
+    #[sea_orm(primary_key)]
+    pub id: i64,
+    pub instance: Uuid,
+    pub name: String,
+    pub state: i16,
+    /// The last entry of the ledger when the node was registered: its own ones come later.
+    pub ledger_from: i64,
+    pub created_at: i64,
+    pub updated_at: i64,
+}
+
+#[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+impl Entity {
+    /// One node.
+    pub fn one(_: &SweeperScope, node: NodeId) -> Select<Self> {
+        Self::find().filter(Column::Id.eq(node.0))
+    }
+
+    /// Nodes that are not closed, oldest first.
+    pub fn not_closed(_: &SweeperScope) -> Select<Self> {
+        Self::find().filter(Column::State.ne(CLOSED)).order_by_asc(Column::Id)
+    }
+
+    /// Nodes that may authorise calls.
+    pub fn live(_: &SweeperScope) -> Select<Self> {
+        Self::find().filter(Column::State.eq(LIVE))
+    }
+}

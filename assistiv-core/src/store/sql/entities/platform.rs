@@ -1,0 +1,71 @@
+//! `platforms`.
+
+use sea_orm::entity::prelude::*;
+use sea_orm::{QueryOrder, Set};
+
+use super::{object_text, read_object};
+use crate::auth::{OperatorScope, PlatformScope};
+use crate::clock::Timestamp;
+use crate::id::PlatformId;
+use crate::store::StoreError;
+use crate::store::sql::error::corrupt;
+use crate::tenancy::{Platform, PlatformSettings};
+
+/// A row.
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "platforms")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    pub name: String,
+    pub slug: String,
+    pub settings: String,
+    pub is_active: bool,
+    pub created_at: i64,
+    pub updated_at: i64,
+}
+
+#[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+impl Entity {
+    /// The scope's platform.
+    pub fn of(scope: &PlatformScope) -> Select<Self> {
+        Self::find().filter(Column::Id.eq(scope.platform_id().as_uuid()))
+    }
+
+    /// All platforms, newest first.
+    pub fn all(_: &OperatorScope) -> Select<Self> {
+        Self::find().order_by_desc(Column::CreatedAt).order_by_desc(Column::Id)
+    }
+}
+
+impl Model {
+    /// The row as a platform.
+    pub fn into_domain(self) -> Result<Platform, StoreError> {
+        Ok(Platform {
+            id: PlatformId::from_uuid(self.id),
+            name: self.name,
+            slug: self.slug.parse().map_err(|_| corrupt("platforms.slug"))?,
+            settings: PlatformSettings::from_stored(read_object(&self.settings, "platforms.settings")?),
+            is_active: self.is_active,
+            created_at: Timestamp::from_micros(self.created_at),
+            updated_at: Timestamp::from_micros(self.updated_at),
+        })
+    }
+}
+
+/// The platform as a row.
+pub fn row(platform: &Platform) -> Result<ActiveModel, StoreError> {
+    Ok(ActiveModel {
+        id: Set(platform.id.as_uuid()),
+        name: Set(platform.name.clone()),
+        slug: Set(platform.slug.to_string()),
+        settings: Set(object_text(platform.settings.as_object())?),
+        is_active: Set(platform.is_active),
+        created_at: Set(platform.created_at.as_micros()),
+        updated_at: Set(platform.updated_at.as_micros()),
+    })
+}

@@ -1,0 +1,193 @@
+//! [`KeyStore`] in SQL.
+
+use async_trait::async_trait;
+use sea_orm::sea_query::{Cond, Expr, ExprTrait};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, PaginatorTrait, QueryFilter,
+    QuerySelect, Set,
+};
+
+use super::entities::{api_key, end_user, platform, wallet};
+use super::error::{conflict, corrupt, failed};
+use super::query::page_of;
+use super::{SqlStore, commit};
+use crate::auth::{DigestScope, KeyDigest, KeyKind, KeyScope, KeyScopes, OperatorScope, PlatformScope};
+use crate::clock::Timestamp;
+use crate::id::{AccountId, KeyId};
+use crate::keys::ApiKey;
+use crate::store::{KeyFilter, KeyRecord, KeyStore, Listed, Page, StoreError};
+use crate::tenancy::EndUserRef;
+
+#[async_trait]
+impl KeyStore for SqlStore {
+    async fn find_by_digest(
+        &self,
+        scope: &DigestScope,
+        digest: &KeyDigest,
+    ) -> Result<Option<KeyRecord>, StoreError> {
+        let found = api_key::Entity::by_digest(scope, digest)
+            .find_also_related(platform::Entity)
+            .find_also_related(wallet::Entity)
+            .find_also(api_key::Entity, end_user::Entity)
+            .one(self.reader())
+            .await
+            .map_err(failed)?;
+        let Some((key, platform, wallet, end_user)) = found else { return Ok(None) };
+        let platform = match (platform, wallet) {
+            (Some(platform), Some(wallet)) => Some((platform.into_domain()?, AccountId(wallet.account_id))),
+            (None, None) => None,
+            _ => return Err(corrupt("a platform without a wallet")),
+        };
+        Ok(Some(KeyRecord {
+            key: key.into_domain()?,
+            platform,
+            end_user_is_active: end_user.map(|end_user| end_user.is_active),
+        }))
+    }
+
+    async fn touch(&self, _: &DigestScope, used: &[(KeyId, Timestamp)]) -> Result<(), StoreError> {
+        if used.is_empty() {
+            return Ok(());
+        }
+        let txn = self.begin_write().await?;
+        for (id, at) in used {
+            let earlier = Cond::any()
+                .add(api_key::Column::LastUsedAt.is_null())
+                .add(api_key::Column::LastUsedAt.lt(at.as_micros()));
+            api_key::Entity::update_many()
+                .col_expr(api_key::Column::LastUsedAt, Expr::val(at.as_micros()))
+                .filter(api_key::Column::Id.eq(id.as_uuid()))
+                .filter(earlier)
+                .exec(&txn)
+                .await
+                .map_err(failed)?;
+        }
+        commit(txn).await
+    }
+
+    async fn create(&self, scope: &PlatformScope, key: ApiKey, active_max: u32) -> Result<(), StoreError> {
+        let txn = self.begin_write().await?;
+        // The holder's row is locked, so that two keys made at once are counted one after the other.
+        let mut siblings = match key.end_user_id {
+            None => {
+                lock_platform(&txn, scope).await?;
+                api_key::Entity::of_platform(scope)
+            }
+            Some(id) => {
+                let holder = end_user::Entity::one_of(scope, &EndUserRef::Id(id)).lock_exclusive();
+                holder.one(&txn).await.map_err(failed)?.ok_or(StoreError::NotFound)?;
+                api_key::Entity::of_end_user(scope, id)
+            }
+        };
+        siblings = siblings.filter(api_key::Column::IsActive.eq(true));
+        if siblings.count(&txn).await.map_err(failed)? >= u64::from(active_max) {
+            return Err(StoreError::Conflict("key limit"));
+        }
+        insert(&txn, scope, &key).await?;
+        commit(txn).await
+    }
+
+    async fn create_operator(&self, _: &OperatorScope, key: ApiKey) -> Result<(), StoreError> {
+        let txn = self.begin_write().await?;
+        let row = api_key::row(None, &ApiKey { kind: KeyKind::Operator, end_user_id: None, ..key });
+        row.insert(&txn).await.map_err(|error| conflict(error, "key"))?;
+        commit(txn).await
+    }
+
+    async fn has_operator(&self, scope: &OperatorScope) -> Result<bool, StoreError> {
+        let found = api_key::Entity::of_operator(scope).limit(1).one(self.reader()).await.map_err(failed)?;
+        Ok(found.is_some())
+    }
+
+    async fn list(
+        &self,
+        scope: &PlatformScope,
+        filter: &KeyFilter,
+        page: Page,
+    ) -> Result<Listed<ApiKey>, StoreError> {
+        let mut select = match filter.end_user_id {
+            Some(id) => api_key::Entity::of_end_user(scope, id),
+            None if filter.of_end_users => {
+                api_key::Entity::of(scope).filter(api_key::Column::EndUserId.is_not_null())
+            }
+            None => api_key::Entity::of_platform(scope),
+        };
+        if let Some(is_active) = filter.is_active {
+            select = select.filter(api_key::Column::IsActive.eq(is_active));
+        }
+        let txn = self.begin_read().await?;
+        page_of(&txn, api_key::newest_first(select), page, api_key::Model::into_domain).await
+    }
+
+    async fn key(&self, scope: &PlatformScope, id: KeyId) -> Result<ApiKey, StoreError> {
+        find(self.reader(), scope, id).await?.into_domain()
+    }
+
+    async fn update(&self, scope: &PlatformScope, key: &ApiKey) -> Result<(), StoreError> {
+        let txn = self.begin_write().await?;
+        lock_platform(&txn, scope).await?;
+        let stored = find(&txn, scope, key.id).await?;
+        let now = self.now();
+        let row = api_key::ActiveModel {
+            id: Set(key.id.as_uuid()),
+            name: Set(key.name.clone()),
+            is_active: Set(key.is_active),
+            expires_at: Set(key.expires_at.map(Timestamp::as_micros)),
+            ..Default::default()
+        };
+        row.update(&txn).await.map_err(failed)?;
+        if manages(&stored, now) {
+            refuse_without_manager(&txn, scope, now).await?;
+        }
+        commit(txn).await
+    }
+
+    async fn delete(&self, scope: &PlatformScope, id: KeyId) -> Result<(), StoreError> {
+        let txn = self.begin_write().await?;
+        lock_platform(&txn, scope).await?;
+        let stored = find(&txn, scope, id).await?;
+        let now = self.now();
+        api_key::Entity::delete_by_id(stored.id).exec(&txn).await.map_err(failed)?;
+        if manages(&stored, now) {
+            refuse_without_manager(&txn, scope, now).await?;
+        }
+        commit(txn).await
+    }
+}
+
+/// Inserts a key of the platform or of one of its end users.
+pub(super) async fn insert(txn: &DatabaseTransaction, scope: &PlatformScope, key: &ApiKey) -> Result<(), StoreError> {
+    let row = api_key::row(Some(scope.platform_id()), key);
+    row.insert(txn).await.map(drop).map_err(|error| conflict(error, "key"))
+}
+
+/// Locks the platform's row.
+pub(super) async fn lock_platform(
+    txn: &DatabaseTransaction,
+    scope: &PlatformScope,
+) -> Result<platform::Model, StoreError> {
+    let row = platform::Entity::of(scope).lock_exclusive().one(txn).await.map_err(failed)?;
+    row.ok_or(StoreError::NotFound)
+}
+
+async fn find(db: &impl ConnectionTrait, scope: &PlatformScope, id: KeyId) -> Result<api_key::Model, StoreError> {
+    let select = api_key::Entity::of(scope).filter(api_key::Column::Id.eq(id.as_uuid()));
+    select.one(db).await.map_err(failed)?.ok_or(StoreError::NotFound)
+}
+
+/// Whether a key lets its holder manage the platform now.
+fn manages(key: &api_key::Model, now: Timestamp) -> bool {
+    let is_platform_key = key.kind == api_key::number(KeyKind::Platform);
+    let works = key.is_active && key.expires_at.is_none_or(|at| at > now.as_micros());
+    is_platform_key && works && KeyScopes::from_bits(key.scopes).allow(KeyKind::Platform, KeyScope::Management)
+}
+
+async fn refuse_without_manager(
+    txn: &DatabaseTransaction,
+    scope: &PlatformScope,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let active = api_key::Entity::of_platform(scope).filter(api_key::Column::IsActive.eq(true));
+    let keys = active.all(txn).await.map_err(failed)?;
+    if keys.iter().any(|key| manages(key, now)) { Ok(()) } else { Err(StoreError::Conflict("last platform key")) }
+}

@@ -1,0 +1,134 @@
+//! [`LedgerStore`] in SQL.
+
+pub(super) mod acts;
+mod audit;
+mod lease;
+mod nodes;
+mod read;
+mod reset;
+mod settle;
+mod statement;
+mod sweep;
+pub(super) mod write;
+
+use async_trait::async_trait;
+use sea_orm::{ColumnTrait, ConnectionTrait, QuerySelect, Select};
+use uuid::Uuid;
+
+use super::SqlStore;
+use super::entities::{account, slot};
+use super::error::{corrupt, failed};
+use super::query::{Sums, sum};
+use crate::auth::{OperatorScope, PlatformScope, SweeperScope};
+use crate::billing::{
+    AccountAudit, ActContext, ActRefusal, Amounts, Applied, Budget, EntryWithBalance, Idempotency, Lane, LanePosition,
+    LeaseBatch, LeaseGrant, LedgerAct, LedgerEntry, LedgerStore, SettleBatch, Sweep, Swept, Wallet,
+};
+use crate::id::{AccountId, EndUserId, EntryId, NodeId};
+use crate::store::{Listed, Page, StoreError};
+
+#[async_trait]
+impl LedgerStore for SqlStore {
+    async fn open_node(&self, scope: &SweeperScope, instance: Uuid, name: &str) -> Result<NodeId, StoreError> {
+        nodes::open(self, scope, instance, name).await
+    }
+
+    async fn close_node(&self, scope: &SweeperScope, node: NodeId) -> Result<(), StoreError> {
+        sweep::close(self, scope, node).await
+    }
+
+    async fn sweep(&self, scope: &SweeperScope, which: Sweep) -> Result<Vec<Swept>, StoreError> {
+        sweep::sweep(self, scope, which).await
+    }
+
+    async fn lane(&self, scope: &SweeperScope, node: NodeId, lane: Lane) -> Result<LanePosition, StoreError> {
+        nodes::lane(self, scope, node, lane).await
+    }
+
+    async fn settle(&self, scope: &SweeperScope, batch: &SettleBatch) -> Result<(), StoreError> {
+        settle::settle(self, scope, batch).await
+    }
+
+    async fn lease(&self, scope: &SweeperScope, batch: &LeaseBatch) -> Result<Vec<LeaseGrant>, StoreError> {
+        lease::lease(self, scope, batch).await
+    }
+
+    async fn reset_period(&self, scope: &SweeperScope, account: AccountId) -> Result<bool, StoreError> {
+        reset::reset_period(self, scope, account).await
+    }
+
+    async fn budget_account(
+        &self,
+        scope: &PlatformScope,
+        end_user: EndUserId,
+    ) -> Result<Option<AccountId>, StoreError> {
+        read::budget_account(self, scope, end_user).await
+    }
+
+    async fn wallet(&self, scope: &PlatformScope) -> Result<Wallet, StoreError> {
+        read::wallet(self, scope).await
+    }
+
+    async fn budget(&self, scope: &PlatformScope, end_user: EndUserId) -> Result<Option<Budget>, StoreError> {
+        read::budget(self, scope, end_user).await
+    }
+
+    async fn apply(
+        &self,
+        scope: &PlatformScope,
+        act: &LedgerAct,
+        context: &ActContext,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Result<Applied, ActRefusal>, StoreError> {
+        acts::apply(self, scope, act, context, idempotency).await
+    }
+
+    async fn wallet_entries(
+        &self,
+        scope: &PlatformScope,
+        page: Page,
+    ) -> Result<Listed<EntryWithBalance>, StoreError> {
+        statement::of_wallet(self, scope, page).await
+    }
+
+    async fn budget_entries(
+        &self,
+        scope: &PlatformScope,
+        end_user: EndUserId,
+        page: Page,
+    ) -> Result<Listed<EntryWithBalance>, StoreError> {
+        statement::of_budget(self, scope, end_user, page).await
+    }
+
+    async fn charge(&self, scope: &PlatformScope, uid: EntryId) -> Result<Option<LedgerEntry>, StoreError> {
+        read::charge(self, scope, uid).await
+    }
+
+    async fn audit(&self, scope: &OperatorScope) -> Result<Vec<AccountAudit>, StoreError> {
+        audit::audit(self, scope).await
+    }
+}
+
+/// The account of a wallet or budget: it is made before them and never removed.
+async fn account_of(
+    db: &impl ConnectionTrait,
+    select: Select<account::Entity>,
+) -> Result<account::Model, StoreError> {
+    let found = select.one(db).await.map_err(failed)?;
+    found.ok_or_else(|| corrupt("a wallet or budget without an account"))
+}
+
+/// What belongs to an account: its free part and all slots.
+async fn total(db: &impl ConnectionTrait, account: &account::Model) -> Result<Amounts, StoreError> {
+    let slots = slot::Entity::of_account(account)
+        .select_only()
+        .column_as(sum(slot::Column::Usd.into_expr()), "usd")
+        .column_as(sum(slot::Column::Tokens.into_expr()), "tokens")
+        .column_as(sum(slot::Column::Display.into_expr()), "display")
+        .into_model::<Sums>()
+        .one(db)
+        .await
+        .map_err(failed)?
+        .unwrap_or_default();
+    account.free().checked_add(slots.into()).map_err(|_| corrupt("an account left its range"))
+}

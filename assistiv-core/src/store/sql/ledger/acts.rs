@@ -1,0 +1,227 @@
+//! Administrative acts: effect, entries and the stored outcome in one transaction.
+
+use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
+use sea_orm::{ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect, Set};
+
+use super::write::{self, NewAccount};
+use super::{account_of, reset, total};
+use crate::auth::PlatformScope;
+use crate::billing::{
+    AccountKind, ActContext, ActOutcome, ActRefusal, Amounts, Applied, Blocked, BudgetState, Decision, Idempotency, LedgerAct,
+    decide_budget, decide_wallet,
+};
+use crate::clock::Timestamp;
+use crate::id::{AccountId, EndUserId};
+use crate::money::NanoUsd;
+use crate::store::StoreError;
+use crate::store::sql::entities::{account, budget, idempotency, wallet};
+use crate::store::sql::error::{corrupt, failed};
+use crate::store::sql::tenancy::lock_end_user;
+use crate::store::sql::{SqlStore, commit};
+
+/// Why an act has no effect. The transaction must be dropped.
+pub(in crate::store::sql) enum Failure {
+    /// The rules are against it.
+    Refused(ActRefusal),
+    /// The store cannot do it.
+    Store(StoreError),
+}
+
+impl From<ActRefusal> for Failure {
+    fn from(refusal: ActRefusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// Performs an act, or finds what it did when it was performed before.
+pub(super) async fn apply(
+    store: &SqlStore,
+    scope: &PlatformScope,
+    act: &LedgerAct,
+    context: &ActContext,
+    request: Option<Idempotency>,
+) -> Result<Result<Applied, ActRefusal>, StoreError> {
+    let txn = store.begin_write().await?;
+    match apply_in(&txn, scope, act, context, request.as_ref(), store.now()).await {
+        Ok(applied) => {
+            commit(txn).await?;
+            Ok(Ok(applied))
+        }
+        Err(Failure::Refused(refusal)) => Ok(Err(refusal)),
+        Err(Failure::Store(error)) => Err(error),
+    }
+}
+
+async fn apply_in(
+    txn: &DatabaseTransaction,
+    scope: &PlatformScope,
+    act: &LedgerAct,
+    context: &ActContext,
+    request: Option<&Idempotency>,
+    now: Timestamp,
+) -> Result<Applied, Failure> {
+    if let Some(request) = request
+        && let Some(outcome) = claim(txn, scope, request, context, now).await?
+    {
+        return Ok(Applied { outcome, replayed: true, account: None });
+    }
+    let (outcome, account) = perform(txn, scope, act, context, now).await?;
+    if let Some(request) = request {
+        let body = serde_json::to_string(&outcome).map_err(|_| corrupt("an outcome that cannot be written"))?;
+        idempotency::Entity::update_many()
+            .col_expr(idempotency::Column::Body, Expr::val(body))
+            .filter(idempotency::Column::ScopeHash.eq(request.scope_hash.to_vec()))
+            .exec(txn)
+            .await
+            .map_err(failed)?;
+    }
+    Ok(Applied { outcome, replayed: false, account: Some(account) })
+}
+
+/// Takes the request's key, or finds the outcome of whoever took it before; waits for one who is at it.
+async fn claim(
+    txn: &DatabaseTransaction,
+    scope: &PlatformScope,
+    request: &Idempotency,
+    context: &ActContext,
+    now: Timestamp,
+) -> Result<Option<ActOutcome>, Failure> {
+    let row = idempotency::ActiveModel {
+        scope_hash: Set(request.scope_hash.to_vec()),
+        request_hash: Set(request.request_hash.to_vec()),
+        body: Set(String::new()),
+        uid: Set(Some(context.uid.as_uuid())),
+        created_at: Set(now.as_micros()),
+    };
+    let unless_taken = OnConflict::column(idempotency::Column::ScopeHash).do_nothing().to_owned();
+    let inserted = idempotency::Entity::insert(row).on_conflict(unless_taken).exec_without_returning(txn).await;
+    if inserted.map_err(failed)? == 1 {
+        return Ok(None);
+    }
+    let stored = idempotency::Entity::of(scope, request).one(txn).await.map_err(failed)?;
+    let stored = stored.ok_or_else(|| corrupt("billing_idempotency"))?;
+    if stored.request_hash != request.request_hash {
+        return Err(ActRefusal::KeyReused.into());
+    }
+    let outcome = serde_json::from_str(&stored.body).map_err(|_| corrupt("billing_idempotency.body"))?;
+    Ok(Some(outcome))
+}
+
+/// Performs an act in the caller's transaction.
+pub(in crate::store::sql) async fn perform(
+    txn: &DatabaseTransaction,
+    scope: &PlatformScope,
+    act: &LedgerAct,
+    context: &ActContext,
+    now: Timestamp,
+) -> Result<(ActOutcome, AccountId), Failure> {
+    match act.end_user() {
+        None => on_wallet(txn, scope, act, context, now).await,
+        Some(end_user) => on_budget(txn, scope, end_user, act, context, now).await,
+    }
+}
+
+async fn on_wallet(
+    txn: &DatabaseTransaction,
+    scope: &PlatformScope,
+    act: &LedgerAct,
+    context: &ActContext,
+    now: Timestamp,
+) -> Result<(ActOutcome, AccountId), Failure> {
+    let row = wallet::Entity::of(scope).lock_exclusive().one(txn).await.map_err(failed)?;
+    let mut row = row.ok_or(StoreError::NotFound)?;
+    let id = AccountId(row.account_id);
+    let mut account = account_of(txn, account::Entity::one_of(scope, id).lock_exclusive()).await?;
+    let before = total(txn, &account).await?;
+    let decision = decide_wallet(act, context, scope.platform_id(), id, before.usd, now)?;
+    if let Some(threshold) = decision.wallet_threshold {
+        let changed = wallet::ActiveModel {
+            id: Set(row.id),
+            low_balance_threshold: Set(threshold.map(NanoUsd::get)),
+            version: Set(row.version + 1),
+            updated_at: Set(now.as_micros()),
+            ..Default::default()
+        };
+        row = changed.update(txn).await.map_err(failed)?;
+    }
+    write::decision(txn, &mut account, &decision, now).await?;
+    let after = plus(before, &decision)?;
+    let entries = decision.posted(before);
+    Ok((ActOutcome { wallet: Some(row.with_balance(after.usd)), budget: None, entries }, id))
+}
+
+async fn on_budget(
+    txn: &DatabaseTransaction,
+    scope: &PlatformScope,
+    end_user: EndUserId,
+    act: &LedgerAct,
+    context: &ActContext,
+    now: Timestamp,
+) -> Result<(ActOutcome, AccountId), Failure> {
+    lock_end_user(txn, scope, end_user).await?;
+    let of_user = budget::Entity::of_end_user(scope, end_user).lock_exclusive();
+    let Some(mut row) = of_user.one(txn).await.map_err(failed)? else {
+        return on_missing_budget(txn, scope, act, context, now).await;
+    };
+    let id = AccountId(row.account_id);
+    let mut account = account_of(txn, account::Entity::one_of(scope, id).lock_exclusive()).await?;
+    if let Some(reset) = reset::apply_due(txn, &row, &mut account, now).await? {
+        row = reset;
+    }
+    let record = row.to_domain()?;
+    let state = BudgetState { record: Some(&record), remaining: total(txn, &account).await? };
+    let decision = decide_budget(act, context, scope.platform_id(), &state, || id, now)?;
+    write_budget(txn, Some(&row), &mut account, state.remaining, &decision, now).await
+}
+
+/// An act on a budget that never was: only one that makes it has an effect.
+async fn on_missing_budget(
+    txn: &DatabaseTransaction,
+    scope: &PlatformScope,
+    act: &LedgerAct,
+    context: &ActContext,
+    now: Timestamp,
+) -> Result<(ActOutcome, AccountId), Failure> {
+    let LedgerAct::CreateBudget { budget, .. } = act else { return Err(ActRefusal::BudgetNotFound.into()) };
+    // The account is needed before the act is decided; a refusal undoes it with everything else.
+    let new = NewAccount {
+        kind: AccountKind::Budget,
+        platform: scope.platform_id(),
+        owner: budget.id.as_uuid(),
+        enforce: budget.terms.limits.enforced(),
+        blocked: Blocked::No,
+        period_end: None,
+    };
+    let mut account = new.insert(txn, now).await?;
+    let id = AccountId(account.id);
+    let state = BudgetState { record: None, remaining: account.free() };
+    let decision = decide_budget(act, context, scope.platform_id(), &state, || id, now)?;
+    write_budget(txn, None, &mut account, Amounts::ZERO, &decision, now).await
+}
+
+async fn write_budget(
+    txn: &DatabaseTransaction,
+    old: Option<&budget::Model>,
+    account: &mut account::Model,
+    before: Amounts,
+    decision: &Decision,
+    now: Timestamp,
+) -> Result<(ActOutcome, AccountId), Failure> {
+    write::decision(txn, account, decision, now).await?;
+    write::budget(txn, old, decision).await?;
+    let after = plus(before, decision)?;
+    let budget = decision.budget.as_ref().map(|record| record.with_remaining(after));
+    Ok((ActOutcome { wallet: None, budget, entries: decision.posted(before) }, AccountId(account.id)))
+}
+
+/// What stands on the account after the decision. Not read again: a settlement may have committed meanwhile,
+/// and the outcome is to agree with its own entries.
+fn plus(before: Amounts, decision: &Decision) -> Result<Amounts, StoreError> {
+    before.checked_add(decision.free_change).map_err(|_| corrupt("an account left its range"))
+}

@@ -1,0 +1,104 @@
+//! The sums of every account.
+
+use std::collections::HashMap;
+
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QuerySelect, Select};
+
+use crate::auth::OperatorScope;
+use crate::billing::{AccountAudit, Amounts};
+use crate::id::{AccountId, PlatformId};
+use crate::store::StoreError;
+use crate::store::sql::SqlStore;
+use crate::store::sql::entities::{account, budget, ledger, slot, stream};
+use crate::store::sql::error::failed;
+use crate::store::sql::query::sum;
+
+/// One row of sums for each account.
+#[derive(FromQueryResult)]
+struct OfAccount {
+    account_id: i64,
+    usd: i64,
+    tokens: i64,
+    display: i64,
+}
+
+type ByAccount = HashMap<i64, Amounts>;
+
+/// The sums of every account, in one snapshot.
+pub(super) async fn audit(store: &SqlStore, scope: &OperatorScope) -> Result<Vec<AccountAudit>, StoreError> {
+    use ledger::Column;
+    let txn = store.begin_read().await?;
+    let accounts = account::Entity::all(scope).all(&txn).await.map_err(failed)?;
+    let slots = {
+        use slot::Column;
+        let select = slot::Entity::all(scope);
+        by_account(&txn, select, Column::AccountId, [Column::Usd, Column::Tokens, Column::Display].map(Some)).await?
+    };
+    let entries = || ledger::Entity::all(scope);
+    let of_wallets = by_account(&txn, entries(), Column::WalletAccountId, [Some(Column::WalletUsd), None, None]);
+    let mut in_ledger = of_wallets.await?;
+    let remaining = [Column::RemUsd, Column::RemTokens, Column::RemDisplay].map(Some);
+    in_ledger.extend(by_account(&txn, entries(), Column::BudgetAccountId, remaining).await?);
+    let limit = [Column::LimUsd, Column::LimTokens, Column::LimDisplay].map(Some);
+    let ledger_limits = by_account(&txn, entries(), Column::BudgetAccountId, limit).await?;
+    let budgets = budget::Entity::all(scope).all(&txn).await.map_err(failed)?;
+    let limits: ByAccount = budgets.iter().map(|row| (row.account_id, row.limits())).collect();
+    let open_streams = open_streams(&txn, scope).await?;
+
+    let of = |sums: &ByAccount, id: i64| sums.get(&id).copied().unwrap_or_default();
+    let line = |row: account::Model| {
+        let ledger_limits = of(&ledger_limits, row.id);
+        Ok(AccountAudit {
+            account: AccountId(row.id),
+            kind: row.kind()?,
+            platform_id: PlatformId::from_uuid(row.platform_id),
+            free: row.free(),
+            slots: of(&slots, row.id),
+            ledger: of(&in_ledger, row.id),
+            ledger_limits,
+            // Of a budget that was removed with its end user nothing is left to compare with.
+            limits: limits.get(&row.id).copied().unwrap_or(ledger_limits),
+            open_streams: open_streams.get(&row.id).copied().unwrap_or(0),
+        })
+    };
+    accounts.into_iter().map(line).collect()
+}
+
+async fn by_account<E: EntityTrait>(
+    db: &impl ConnectionTrait,
+    select: Select<E>,
+    account: E::Column,
+    [usd, tokens, display]: [Option<E::Column>; 3],
+) -> Result<ByAccount, StoreError> {
+    let total = |column: Option<E::Column>| column.map_or(Expr::val(0), |column| sum(column.into_expr()));
+    let rows = select
+        .filter(account.is_not_null())
+        .select_only()
+        .column_as(account, "account_id")
+        .column_as(total(usd), "usd")
+        .column_as(total(tokens), "tokens")
+        .column_as(total(display), "display")
+        .group_by(account)
+        .into_model::<OfAccount>()
+        .all(db)
+        .await
+        .map_err(failed)?;
+    Ok(rows.into_iter().map(|row| (row.account_id, Amounts::from_raw(row.usd, row.tokens, row.display))).collect())
+}
+
+async fn open_streams(db: &impl ConnectionTrait, scope: &OperatorScope) -> Result<HashMap<i64, u64>, StoreError> {
+    let streams: Vec<(i64, Option<i64>)> = stream::Entity::all(scope)
+        .select_only()
+        .column(stream::Column::WalletAccountId)
+        .column(stream::Column::BudgetAccountId)
+        .into_tuple()
+        .all(db)
+        .await
+        .map_err(failed)?;
+    let mut open = HashMap::new();
+    for account in streams.into_iter().flat_map(|(wallet, budget)| [Some(wallet), budget]).flatten() {
+        *open.entry(account).or_insert(0) += 1;
+    }
+    Ok(open)
+}

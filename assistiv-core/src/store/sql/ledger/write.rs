@@ -1,0 +1,136 @@
+//! What acts, leases, resets and sweeps write in common.
+
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{
+    ActiveModelTrait, DatabaseTransaction, IntoActiveModel, NotSet, QueryOrder, QuerySelect, Select, Set,
+};
+use uuid::Uuid;
+
+use crate::billing::{AccountKind, Blocked, Decision, Dimensions};
+use crate::clock::Timestamp;
+use crate::id::PlatformId;
+use crate::store::StoreError;
+use crate::store::sql::entities::{account, budget, ledger};
+use crate::store::sql::error::{conflict, failed};
+use crate::store::sql::query::insert_rows;
+
+/// An account to be made, with nothing in it.
+pub(in crate::store::sql) struct NewAccount {
+    /// Wallet or budget.
+    pub(in crate::store::sql) kind: AccountKind,
+    /// Its platform.
+    pub(in crate::store::sql) platform: PlatformId,
+    /// The wallet or budget.
+    pub(in crate::store::sql) owner: Uuid,
+    /// The dimensions that are enforced.
+    pub(in crate::store::sql) enforce: Dimensions,
+    /// Whether money may be taken.
+    pub(in crate::store::sql) blocked: Blocked,
+    /// When a period reset falls due.
+    pub(in crate::store::sql) period_end: Option<Timestamp>,
+}
+
+impl NewAccount {
+    /// Inserts the account; the database numbers it.
+    pub(in crate::store::sql) async fn insert(
+        self,
+        txn: &DatabaseTransaction,
+        now: Timestamp,
+    ) -> Result<account::Model, StoreError> {
+        let row = account::ActiveModel {
+            id: NotSet,
+            kind: Set(self.kind as i16),
+            platform_id: Set(self.platform.as_uuid()),
+            owner_id: Set(self.owner),
+            free_usd: Set(0),
+            free_tokens: Set(0),
+            free_display: Set(0),
+            enforce: Set(self.enforce.bits()),
+            blocked: Set(self.blocked as i16),
+            period_end: Set(self.period_end.map(Timestamp::as_micros)),
+            version: Set(0),
+            created_at: Set(now.as_micros()),
+            updated_at: Set(now.as_micros()),
+        };
+        row.insert(txn).await.map_err(failed)
+    }
+}
+
+/// Writes what changed of accounts whose rows are locked.
+pub(super) async fn accounts(
+    txn: &DatabaseTransaction,
+    accounts: impl IntoIterator<Item = account::Model>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    // An insert of rows that exist, because it updates many of them in one statement.
+    let rows = accounts.into_iter().map(|mut row| {
+        row.updated_at = now.as_micros();
+        row.into_active_model().reset_all()
+    });
+    let changed = OnConflict::column(account::Column::Id)
+        .update_columns([
+            account::Column::FreeUsd,
+            account::Column::FreeTokens,
+            account::Column::FreeDisplay,
+            account::Column::Enforce,
+            account::Column::Blocked,
+            account::Column::PeriodEnd,
+            account::Column::Version,
+            account::Column::UpdatedAt,
+        ])
+        .to_owned();
+    insert_rows(txn, rows.collect(), Some(&changed)).await.map_err(failed)
+}
+
+/// Blocks accounts whose owners are gone. No reset falls due on them any more.
+pub(in crate::store::sql) async fn retire_accounts(
+    txn: &DatabaseTransaction,
+    select: Select<account::Entity>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let in_order = select.order_by_asc(account::Column::Kind).order_by_asc(account::Column::Id);
+    let mut rows = in_order.lock_exclusive().all(txn).await.map_err(failed)?;
+    for row in &mut rows {
+        row.blocked = Blocked::Inactive as i16;
+        row.period_end = None;
+        row.version += 1;
+    }
+    accounts(txn, rows, now).await
+}
+
+/// Writes a decision: the account, whose row is locked, and the entries. The wallet's or budget's row is the
+/// caller's.
+pub(super) async fn decision(
+    txn: &DatabaseTransaction,
+    account: &mut account::Model,
+    decision: &Decision,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    account.add_free(decision.free_change)?;
+    if let Some((enforce, blocked)) = decision.policy {
+        let period_end = decision.budget.as_ref().and_then(|record| record.period_end).map(Timestamp::as_micros);
+        let policy = (enforce.bits(), blocked as i16, period_end);
+        if policy != (account.enforce, account.blocked, account.period_end) {
+            (account.enforce, account.blocked, account.period_end) = policy;
+            account.version += 1;
+        }
+    }
+    accounts(txn, [account.clone()], now).await?;
+    let entries = decision.entries.iter().map(|entry| ledger::row(entry, None, now));
+    let entries = entries.collect::<Result<Vec<_>, _>>()?;
+    insert_rows(txn, entries, None).await.map_err(|error| conflict(error, "ledger entry"))
+}
+
+/// Writes the row of a budget that a decision made or changed.
+pub(super) async fn budget(
+    txn: &DatabaseTransaction,
+    old: Option<&budget::Model>,
+    decision: &Decision,
+) -> Result<Option<budget::Model>, StoreError> {
+    let Some(record) = &decision.budget else { return Ok(None) };
+    let row = match old {
+        None => budget::row(record, 0).insert(txn).await.map_err(|error| conflict(error, "budget"))?,
+        Some(old) => budget::row(record, old.version + 1).update(txn).await.map_err(failed)?,
+    };
+    Ok(Some(row))
+}

@@ -1,0 +1,105 @@
+//! The schema, as migrations that are only ever appended to.
+//!
+//! A migration names its tables and columns by itself and never refers to the entities: those follow the newest
+//! schema, a migration stays as it was when it was first applied somewhere.
+
+mod m20261123_000001_tenancy;
+mod m20261123_000002_billing;
+
+use std::collections::HashSet;
+
+use sea_orm::DatabaseConnection;
+use sea_orm::sea_query::ColumnDef;
+use sea_orm_migration::{MigrationTrait, MigratorTrait};
+
+use super::error::failed;
+use crate::store::StoreError;
+
+struct Migrator;
+
+/// The schema holds a migration that this program does not know: a newer version of it made the database.
+#[derive(Debug, thiserror::Error)]
+#[error("the database has a newer schema than this program: it has migration `{name}`")]
+struct SchemaTooNew {
+    name: String,
+}
+
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![
+            Box::new(m20261123_000001_tenancy::Migration),
+            Box::new(m20261123_000002_billing::Migration),
+        ]
+    }
+}
+
+/// Brings the schema up to date.
+///
+/// # Errors
+/// When the schema is newer than this program, or the database fails.
+pub(super) async fn migrate(db: &DatabaseConnection) -> Result<(), StoreError> {
+    let applied = Migrator::get_migration_models(db).await.map_err(failed)?;
+    let known: HashSet<_> = Migrator::migrations().iter().map(|m| m.name().to_owned()).collect();
+    if let Some(newer) = applied.into_iter().find(|model| !known.contains(&model.version)) {
+        return Err(StoreError::unavailable(SchemaTooNew { name: newer.version }));
+    }
+    Migrator::up(db, None).await.map_err(failed)
+}
+
+// Columns by type, for the migrations: `NOT NULL` unless the name says otherwise.
+
+fn uuid(name: &'static str) -> ColumnDef {
+    ColumnDef::new(name).uuid().not_null().take()
+}
+
+fn uuid_or_null(name: &'static str) -> ColumnDef {
+    ColumnDef::new(name).uuid().null().take()
+}
+
+fn big(name: &'static str) -> ColumnDef {
+    ColumnDef::new(name).big_integer().not_null().take()
+}
+
+fn big_zero(name: &'static str) -> ColumnDef {
+    ColumnDef::new(name).big_integer().not_null().default(0).take()
+}
+
+fn big_or_null(name: &'static str) -> ColumnDef {
+    ColumnDef::new(name).big_integer().null().take()
+}
+
+fn identity(name: &'static str) -> ColumnDef {
+    ColumnDef::new(name).big_integer().not_null().auto_increment().primary_key().take()
+}
+
+fn small(name: &'static str) -> ColumnDef {
+    ColumnDef::new(name).small_integer().not_null().take()
+}
+
+fn small_zero(name: &'static str) -> ColumnDef {
+    ColumnDef::new(name).small_integer().not_null().default(0).take()
+}
+
+fn flag(name: &'static str) -> ColumnDef {
+    ColumnDef::new(name).boolean().not_null().take()
+}
+
+fn text(name: &'static str) -> ColumnDef {
+    ColumnDef::new(name).text().not_null().take()
+}
+
+fn text_or_null(name: &'static str) -> ColumnDef {
+    ColumnDef::new(name).text().null().take()
+}
+
+fn string(name: &'static str, max: u32) -> ColumnDef {
+    ColumnDef::new(name).string_len(max).not_null().take()
+}
+
+fn string_or_null(name: &'static str, max: u32) -> ColumnDef {
+    ColumnDef::new(name).string_len(max).null().take()
+}
+
+fn bytes(name: &'static str) -> ColumnDef {
+    ColumnDef::new(name).blob().not_null().take()
+}
