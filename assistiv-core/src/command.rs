@@ -37,7 +37,7 @@ pub trait Command<D>: Send + 'static {
 /// A scope that a principal may or may not have.
 pub trait Authority: Send + Sized + 'static {
     /// Whether the authority is over one platform, which the caller must name.
-    type Over: Send + 'static;
+    type Over: Send + Sync + 'static;
 
     /// Establishes the authority, before any look-up.
     ///

@@ -13,7 +13,7 @@ use crate::id::{BudgetId, EndUserId, EntryId, PlatformId};
 use crate::json::RawObject;
 use crate::money::NanoUsd;
 use crate::routing::Router;
-use crate::store::{Listed, Page, StoreError, Stores};
+use crate::store::{Page, StoreError, Stores};
 use crate::tenancy::{BudgetView, EndUserRef};
 
 /// The domain of wallets and budgets.

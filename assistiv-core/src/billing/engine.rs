@@ -8,7 +8,7 @@ mod slice;
 
 pub(crate) use delivery::DeliveryToken;
 pub(crate) use settling::{Operation as LaneOperation, Settlement, Ticket};
-pub(crate) use slice::{Refusal, Slice, View};
+pub(crate) use slice::{Slice, View};
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -199,10 +199,6 @@ impl Engine {
 
     pub(crate) fn clock(&self) -> &dyn Clock {
         &*self.clock
-    }
-
-    pub(crate) fn store(&self) -> &Arc<dyn LedgerStore> {
-        &self.store
     }
 
     pub(crate) fn enqueue(&self, operation: LaneOperation) {

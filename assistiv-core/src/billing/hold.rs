@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::account::Blocked;
 use super::amounts::{Amounts, Dimension, Legs};
 use super::engine::{
-    Billing, DeliveryToken, Engine, LaneOperation, QueuePermit, Refusal, Settlement, Slice, Ticket, View,
+    Billing, DeliveryToken, Engine, LaneOperation, QueuePermit, Settlement, Slice, Ticket, View,
 };
 use super::estimate::{Available, Estimate};
 use super::ledger::{BudgetLegs, EntryKind, EntrySource, LedgerEntry, Metered};
@@ -150,18 +150,18 @@ impl Payer {
     }
 
     /// Both sides or neither.
-    fn reserve(&self, legs: &Legs) -> Result<(Amounts, Amounts), Short> {
+    fn reserve(&self, legs: &Legs) -> Option<(Amounts, Amounts)> {
         let on_budget = match &self.budget {
             None => Amounts::ZERO,
-            Some(slice) => slice.reserve(legs.budget).map_err(Short::Budget)?,
+            Some(slice) => slice.reserve(legs.budget).ok()?,
         };
         match self.wallet.reserve(Amounts::usd(legs.wallet)) {
-            Ok(on_wallet) => Ok((on_wallet, on_budget)),
-            Err(refusal) => {
+            Ok(on_wallet) => Some((on_wallet, on_budget)),
+            Err(_) => {
                 if let Some(slice) = &self.budget {
                     slice.release(on_budget);
                 }
-                Err(Short::Wallet(refusal))
+                None
             }
         }
     }
@@ -169,12 +169,6 @@ impl Payer {
     fn available(&self) -> (View, Option<View>) {
         (self.wallet.view(), self.budget.as_ref().map(|slice| slice.view()))
     }
-}
-
-#[derive(Clone, Copy)]
-enum Short {
-    Budget(Refusal),
-    Wallet(Refusal),
 }
 
 // === impl Billing ===
@@ -227,12 +221,12 @@ impl Billing {
         estimate: &Estimate,
         full: &Legs,
     ) -> Result<(Legs, Option<u64>, (Amounts, Amounts)), FundError> {
-        if let Ok(on) = payer.reserve(full) {
+        if let Some(on) = payer.reserve(full) {
             return Ok((*full, None, on));
         }
         for _ in 0..ROUNDS_MAX {
             self.ask_for(payer, full).await?;
-            if let Ok(on) = payer.reserve(full) {
+            if let Some(on) = payer.reserve(full) {
                 return Ok((*full, None, on));
             }
             let (wallet, budget) = payer.available();
@@ -242,7 +236,7 @@ impl Billing {
                 budget: budget.map(|view| (view.available, view.enforced)),
             };
             if let Some((limit, legs)) = estimate.affordable(&available) {
-                if let Ok(on) = payer.reserve(&legs) {
+                if let Some(on) = payer.reserve(&legs) {
                     return Ok((legs, Some(limit), on));
                 }
                 continue;
@@ -252,7 +246,7 @@ impl Billing {
                 LastRequest::Refuse => None,
             };
             let Some(legs) = rest else { return Err(exhausted(payer, full, &wallet, budget.as_ref())) };
-            if let Ok(on) = payer.reserve(&legs) {
+            if let Some(on) = payer.reserve(&legs) {
                 return Ok((legs, Some(LAST_REQUEST_OUTPUT.min(estimate.output_tokens)), on));
             }
         }
@@ -563,7 +557,7 @@ impl Held {
             wallet: crate::money::NanoUsd::new(missing(wanted.wallet.get(), self.legs.wallet.get())),
             budget: Amounts::from_fn(|d| missing(wanted.budget.get(d), self.legs.budget.get(d))),
         };
-        let Ok((on_wallet, on_budget)) = self.payer.reserve(&more) else { return false };
+        let Some((on_wallet, on_budget)) = self.payer.reserve(&more) else { return false };
         let add = |a: Amounts, b: Amounts| a.checked_add(b).unwrap_or(a);
         self.on_wallet = add(self.on_wallet, on_wallet);
         self.on_budget = add(self.on_budget, on_budget);

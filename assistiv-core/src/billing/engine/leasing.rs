@@ -165,7 +165,10 @@ impl LeaseLane {
             if grant.reset_due && self.reset(part.slice.account()).await {
                 due.push(part);
             } else {
-                part.done.into_iter().for_each(|done| drop(done.send(())));
+                for done in part.done {
+                    // Whoever asked may have left.
+                    let _ = done.send(());
+                }
             }
         }
         *parts = due;
