@@ -81,7 +81,8 @@ impl Books {
             updated_at: now,
         };
         self.open_account(account, platform_id, None, WalletRow::policy());
-        self.wallets.insert(platform_id, WalletRow { account, wallet });
+        self.wallets
+            .insert(platform_id, WalletRow { account, wallet });
         decision.map_or(Ok(()), |decision| self.commit(account, decision, now))
     }
 
@@ -93,7 +94,10 @@ impl Books {
         new: &NewBudget,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let act = LedgerAct::CreateBudget { end_user, budget: new.clone() };
+        let act = LedgerAct::CreateBudget {
+            end_user,
+            budget: new.clone(),
+        };
         let context = plain_context(new.opening);
         let made = self.act_on_budget(platform_id, end_user, &act, &context, now)?;
         made.map(|_| ()).map_err(refused)
@@ -106,7 +110,11 @@ impl Books {
         now: Timestamp,
     ) -> Result<Option<Budget>, StoreError> {
         self.reset(end_user, now)?;
-        let Some(record) = self.budgets.get(&end_user).filter(|record| record.is_active) else {
+        let Some(record) = self
+            .budgets
+            .get(&end_user)
+            .filter(|record| record.is_active)
+        else {
             return Ok(None);
         };
         Ok(Some(record.with_remaining(self.total(record.account)?)))
@@ -119,7 +127,9 @@ impl Books {
         context: &ActContext,
         now: Timestamp,
     ) -> Decided {
-        let account = self.wallet_account(platform_id).ok_or(StoreError::NotFound)?;
+        let account = self
+            .wallet_account(platform_id)
+            .ok_or(StoreError::NotFound)?;
         let before = self.total(account)?;
         let decision = match decide_wallet(act, context, platform_id, account, before.usd, now) {
             Ok(decision) => decision,
@@ -128,8 +138,16 @@ impl Books {
         let entries = decision.posted(before);
         self.commit(account, decision, now)?;
         let wallet = Some(self.wallet(platform_id)?);
-        let outcome = ActOutcome { wallet, budget: None, entries };
-        Ok(Ok(Applied { outcome, replayed: false, account: Some(account) }))
+        let outcome = ActOutcome {
+            wallet,
+            budget: None,
+            entries,
+        };
+        Ok(Ok(Applied {
+            outcome,
+            replayed: false,
+            account: Some(account),
+        }))
     }
 
     fn act_on_budget(
@@ -157,8 +175,16 @@ impl Books {
         let record = decision.budget.clone().ok_or(StoreError::NotFound)?;
         self.commit(record.account, decision, now)?;
         let budget = Some(record.with_remaining(self.total(record.account)?));
-        let outcome = ActOutcome { wallet: None, budget, entries };
-        Ok(Ok(Applied { outcome, replayed: false, account: Some(record.account) }))
+        let outcome = ActOutcome {
+            wallet: None,
+            budget,
+            entries,
+        };
+        Ok(Ok(Applied {
+            outcome,
+            replayed: false,
+            account: Some(record.account),
+        }))
     }
 }
 
@@ -169,13 +195,22 @@ impl StoredOutcome {
         if self.request_hash != key.request_hash {
             return Err(ActRefusal::KeyReused);
         }
-        Ok(Applied { outcome: self.outcome.clone(), replayed: true, account: self.account })
+        Ok(Applied {
+            outcome: self.outcome.clone(),
+            replayed: true,
+            account: self.account,
+        })
     }
 }
 
 /// What is made together with a platform or an end user has nothing of a request of its own.
 fn plain_context(uid: EntryId) -> ActContext {
-    ActContext { uid, idempotency_key: None, reason: None, metadata: RawObject::new() }
+    ActContext {
+        uid,
+        idempotency_key: None,
+        reason: None,
+        metadata: RawObject::new(),
+    }
 }
 
 /// Opening amounts are checked before they reach a store; one that the rules refuse cannot be kept.

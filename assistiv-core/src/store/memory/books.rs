@@ -63,11 +63,15 @@ impl Books {
 
     /// Free part and slots of an account; nothing for one that is not there.
     pub(super) fn total(&self, id: AccountId) -> Result<Amounts, StoreError> {
-        self.accounts.get(&id).map_or(Ok(Amounts::ZERO), Account::total)
+        self.accounts
+            .get(&id)
+            .map_or(Ok(Amounts::ZERO), Account::total)
     }
 
     pub(super) fn entry(&self, uid: EntryId) -> Option<&LedgerEntry> {
-        self.positions.get(&uid).map(|position| &self.ledger[*position])
+        self.positions
+            .get(&uid)
+            .map(|position| &self.ledger[*position])
     }
 
     /// All entries, in ledger order.
@@ -131,8 +135,13 @@ impl Books {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         self.check_unposted(&decision.entries)?;
-        let before = self.accounts.get(&id).map_or(Amounts::ZERO, |account| account.free);
-        let free = before.checked_add(decision.free_change).map_err(out_of_range)?;
+        let before = self
+            .accounts
+            .get(&id)
+            .map_or(Amounts::ZERO, |account| account.free);
+        let free = before
+            .checked_add(decision.free_change)
+            .map_err(out_of_range)?;
 
         if let Some(record) = decision.budget {
             let policy = policy_of(&record);
@@ -167,7 +176,11 @@ impl Books {
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         // A budget that is out of force waits: it starts afresh when it is made again.
-        let Some(record) = self.budgets.get(&end_user).filter(|record| record.is_active) else {
+        let Some(record) = self
+            .budgets
+            .get(&end_user)
+            .filter(|record| record.is_active)
+        else {
             return Ok(false);
         };
         let account = record.account;
@@ -187,15 +200,25 @@ impl Books {
         };
         let used = |sum: Amounts, entry: &LedgerEntry| {
             let (remaining, limit) = legs_on(entry, account);
-            sum.checked_add(limit).and_then(|sum| sum.checked_sub(remaining)).unwrap_or(sum)
+            sum.checked_add(limit)
+                .and_then(|sum| sum.checked_sub(remaining))
+                .unwrap_or(sum)
         };
-        self.entries_of(account).filter(counts).fold(Amounts::ZERO, used)
+        self.entries_of(account)
+            .filter(counts)
+            .fold(Amounts::ZERO, used)
     }
 
     /// An account's entries in ledger order.
     fn entries_of(&self, account: AccountId) -> impl Iterator<Item = &LedgerEntry> {
-        let positions = self.accounts.get(&account).map(|account| account.entries.as_slice());
-        positions.unwrap_or_default().iter().map(|position| &self.ledger[*position])
+        let positions = self
+            .accounts
+            .get(&account)
+            .map(|account| account.entries.as_slice());
+        positions
+            .unwrap_or_default()
+            .iter()
+            .map(|position| &self.ledger[*position])
     }
 
     /// An account's entries, newest first, with running sums.
@@ -208,9 +231,15 @@ impl Books {
         let mut rows = Vec::new();
         for entry in self.entries_of(account) {
             let (remaining, limit) = legs_on(entry, account);
-            remaining_after = remaining_after.checked_add(remaining).map_err(out_of_range)?;
+            remaining_after = remaining_after
+                .checked_add(remaining)
+                .map_err(out_of_range)?;
             limit_after = limit_after.checked_add(limit).map_err(out_of_range)?;
-            rows.push(EntryWithBalance { entry: entry.clone(), remaining_after, limit_after });
+            rows.push(EntryWithBalance {
+                entry: entry.clone(),
+                remaining_after,
+                limit_after,
+            });
         }
         rows.reverse();
         Ok(page_of(rows, page))
@@ -218,7 +247,10 @@ impl Books {
 
     pub(super) fn wallet(&self, platform_id: PlatformId) -> Result<Wallet, StoreError> {
         let row = self.wallets.get(&platform_id).ok_or(StoreError::NotFound)?;
-        Ok(Wallet { balance: self.total(row.account)?.usd, ..row.wallet.clone() })
+        Ok(Wallet {
+            balance: self.total(row.account)?.usd,
+            ..row.wallet.clone()
+        })
     }
 
     /// The sums of every account; `open_streams` counts what is still delivered on it.
@@ -234,7 +266,9 @@ impl Books {
                 ledger = ledger.checked_add(remaining).map_err(out_of_range)?;
                 ledger_limits = ledger_limits.checked_add(limit).map_err(out_of_range)?;
             }
-            let record = account.end_user.and_then(|end_user| self.budgets.get(&end_user));
+            let record = account
+                .end_user
+                .and_then(|end_user| self.budgets.get(&end_user));
             Ok(AccountAudit {
                 account: *id,
                 kind: account.policy.kind,
@@ -254,9 +288,13 @@ impl Books {
     /// Removes a platform's wallet and budgets; their accounts stay with the ledger.
     pub(super) fn close_platform(&mut self, platform_id: PlatformId) {
         self.wallets.remove(&platform_id);
-        self.budgets.retain(|_, record| record.platform_id != platform_id);
+        self.budgets
+            .retain(|_, record| record.platform_id != platform_id);
         let own = |account: &&mut Account| account.platform_id == platform_id;
-        self.accounts.values_mut().filter(own).for_each(Account::close);
+        self.accounts
+            .values_mut()
+            .filter(own)
+            .for_each(Account::close);
     }
 
     /// Removes an end user's budget; its account stays with the ledger.
@@ -282,11 +320,15 @@ impl Account {
 
     fn slot_sum(&self) -> Result<Amounts, StoreError> {
         let mut slots = self.slots.values();
-        slots.try_fold(Amounts::ZERO, |sum, slot| sum.checked_add(*slot)).map_err(out_of_range)
+        slots
+            .try_fold(Amounts::ZERO, |sum, slot| sum.checked_add(*slot))
+            .map_err(out_of_range)
     }
 
     fn total(&self) -> Result<Amounts, StoreError> {
-        self.free.checked_add(self.slot_sum()?).map_err(out_of_range)
+        self.free
+            .checked_add(self.slot_sum()?)
+            .map_err(out_of_range)
     }
 
     fn close(&mut self) {

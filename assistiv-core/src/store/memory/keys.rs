@@ -73,7 +73,11 @@ impl KeyStore for MemoryStore {
     }
 
     async fn has_operator(&self, _scope: &OperatorScope) -> Result<bool, StoreError> {
-        Ok(self.lock().keys.values().any(|key| key.kind == KeyKind::Operator))
+        Ok(self
+            .lock()
+            .keys
+            .values()
+            .any(|key| key.kind == KeyKind::Operator))
     }
 
     async fn list(
@@ -89,10 +93,16 @@ impl KeyStore for MemoryStore {
             };
             key.platform_id == Some(scope.platform_id())
                 && of_holder
-                && filter.is_active.is_none_or(|active| active == key.is_active)
+                && filter
+                    .is_active
+                    .is_none_or(|active| active == key.is_active)
         };
         let rows = self.lock().keys.values().filter(matches).cloned().collect();
-        Ok(newest_first(rows, |key: &ApiKey| (key.created_at, key.id), page))
+        Ok(newest_first(
+            rows,
+            |key: &ApiKey| (key.created_at, key.id),
+            page,
+        ))
     }
 
     async fn key(&self, scope: &PlatformScope, id: KeyId) -> Result<ApiKey, StoreError> {
@@ -126,7 +136,11 @@ impl KeyStore for MemoryStore {
 impl State {
     pub(super) fn check_digest(&self, key: &ApiKey) -> Result<(), StoreError> {
         let taken = self.digests.contains_key(&key.digest) || self.keys.contains_key(&key.id);
-        if taken { Err(StoreError::Conflict("key")) } else { Ok(()) }
+        if taken {
+            Err(StoreError::Conflict("key"))
+        } else {
+            Ok(())
+        }
     }
 
     pub(super) fn insert_key(&mut self, key: ApiKey) {

@@ -42,7 +42,10 @@ impl Nodes {
 
     pub(super) fn position(&self, id: NodeId, lane: Lane) -> Result<LanePosition, StoreError> {
         let node = self.nodes.get(&id).ok_or(StoreError::Lost { node: id })?;
-        Ok(LanePosition { seq: node.seq[lane as usize], fenced: node.is_closed })
+        Ok(LanePosition {
+            seq: node.seq[lane as usize],
+            fenced: node.is_closed,
+        })
     }
 
     pub(super) fn open_streams_on(&self, account: AccountId) -> u64 {
@@ -70,18 +73,28 @@ impl State {
             let slot = self.books.account(*id)?.slot(batch.node);
             Ok((*id, slot.checked_sub(*debit).map_err(out_of_range)?))
         };
-        let slots: Vec<_> = batch.debits.iter().map(debited).collect::<Result<_, StoreError>>()?;
+        let slots: Vec<_> = batch
+            .debits
+            .iter()
+            .map(debited)
+            .collect::<Result<_, StoreError>>()?;
 
         (node.seq[Lane::Settle as usize], node.delivered_seq) = (batch.seq, batch.delivered_seq);
         for stream in &batch.opened {
-            self.nodes.streams.insert(stream.log_id, (batch.node, stream.clone()));
+            self.nodes
+                .streams
+                .insert(stream.log_id, (batch.node, stream.clone()));
         }
         for log_id in &batch.closed {
             self.nodes.streams.remove(log_id);
         }
         for entry in &batch.entries {
             let posted_by = Some((batch.node, batch.seq));
-            self.books.post(LedgerEntry { posted_by, created_at: now, ..entry.clone() });
+            self.books.post(LedgerEntry {
+                posted_by,
+                created_at: now,
+                ..entry.clone()
+            });
         }
         for (id, slot) in slots {
             self.books.set_slot(id, batch.node, slot);
@@ -124,7 +137,10 @@ impl State {
     pub(super) fn retire(&mut self, id: NodeId, now: Timestamp) -> Result<Swept, StoreError> {
         let node = self.nodes.nodes.get_mut(&id).ok_or(StoreError::NotFound)?;
         if node.is_closed {
-            return Ok(Swept { node: Some(id), ..Swept::default() });
+            return Ok(Swept {
+                node: Some(id),
+                ..Swept::default()
+            });
         }
         let own = self.nodes.streams.values().filter(|(node, _)| *node == id);
         let mut streams: Vec<OpenStream> = own.map(|(_, stream)| stream.clone()).collect();
@@ -138,7 +154,9 @@ impl State {
         let frees = self.books.frees_after(id, &charges)?;
         let undelivered = |entry: &&LedgerEntry| {
             entry.kind == EntryKind::Charge
-                && entry.posted_by.is_some_and(|(by, seq)| by == id && seq > node.delivered_seq)
+                && entry
+                    .posted_by
+                    .is_some_and(|(by, seq)| by == id && seq > node.delivered_seq)
         };
         let swept = Swept {
             node: Some(id),
@@ -172,7 +190,10 @@ impl Books {
     }
 
     fn slot_count(&self, node: NodeId) -> u64 {
-        self.accounts.values().filter(|account| account.slots.contains_key(&node)).count() as u64
+        self.accounts
+            .values()
+            .filter(|account| account.slots.contains_key(&node))
+            .count() as u64
     }
 
     /// The free part of every account that the end of a node touches: plus its slot, less the
@@ -189,7 +210,9 @@ impl Books {
             }
         }
         for charge in charges {
-            let wallet = charge.wallet.map(|(account, usd)| (account, Amounts::usd(usd)));
+            let wallet = charge
+                .wallet
+                .map(|(account, usd)| (account, Amounts::usd(usd)));
             let budget = charge.budget.map(|legs| (legs.account, legs.remaining));
             for (id, change) in wallet.into_iter().chain(budget) {
                 let free = match frees.get(&id) {
@@ -214,12 +237,27 @@ fn leased(
 ) -> Result<(LeaseGrant, Amounts), crate::billing::Overflow> {
     let returned = account.free.checked_add(request.give_back)?;
     let reset_due = account.reset_due(now);
-    let granted =
-        if reset_due { Amounts::ZERO } else { grant(returned, &account.policy, request, DIVISOR) };
+    let granted = if reset_due {
+        Amounts::ZERO
+    } else {
+        grant(returned, &account.policy, request, DIVISOR)
+    };
     let free = returned.checked_sub(granted)?;
-    let slot = account.slot(node).checked_sub(request.give_back)?.checked_add(granted)?;
+    let slot = account
+        .slot(node)
+        .checked_sub(request.give_back)?
+        .checked_add(granted)?;
     let policy = account.policy;
-    Ok((LeaseGrant { account: request.account, granted, free, policy, reset_due }, slot))
+    Ok((
+        LeaseGrant {
+            account: request.account,
+            granted,
+            free,
+            policy,
+            reset_due,
+        },
+        slot,
+    ))
 }
 
 /// The charge of a stream that nobody ended: what its last record said.

@@ -61,8 +61,14 @@ impl LedgerStore for MemoryStore {
         account: AccountId,
     ) -> Result<bool, StoreError> {
         let mut state = self.lock();
-        let end_user = state.books.accounts.get(&account).and_then(|account| account.end_user);
-        end_user.map_or(Ok(false), |end_user| state.books.reset(end_user, self.now()))
+        let end_user = state
+            .books
+            .accounts
+            .get(&account)
+            .and_then(|account| account.end_user);
+        end_user.map_or(Ok(false), |end_user| {
+            state.books.reset(end_user, self.now())
+        })
     }
 
     async fn budget_account(
@@ -106,7 +112,9 @@ impl LedgerStore for MemoryStore {
         if let Some(end_user) = act.end_user() {
             state.end_user(platform_id, end_user)?;
         }
-        state.books.apply(platform_id, act, context, idempotency, self.now())
+        state
+            .books
+            .apply(platform_id, act, context, idempotency, self.now())
     }
 
     async fn wallet_entries(
@@ -116,7 +124,9 @@ impl LedgerStore for MemoryStore {
     ) -> Result<Listed<EntryWithBalance>, StoreError> {
         let state = self.lock();
         let account = state.books.wallet_account(scope.platform_id());
-        state.books.entries(account.ok_or(StoreError::NotFound)?, page)
+        state
+            .books
+            .entries(account.ok_or(StoreError::NotFound)?, page)
     }
 
     async fn budget_entries(
@@ -129,7 +139,10 @@ impl LedgerStore for MemoryStore {
         state.end_user(scope.platform_id(), end_user)?;
         match state.books.budget_account(end_user) {
             Some(account) => state.books.entries(account, page),
-            None => Ok(Listed { rows: Vec::new(), total: 0 }),
+            None => Ok(Listed {
+                rows: Vec::new(),
+                total: 0,
+            }),
         }
     }
 
@@ -147,6 +160,8 @@ impl LedgerStore for MemoryStore {
 
     async fn audit(&self, _scope: &OperatorScope) -> Result<Vec<AccountAudit>, StoreError> {
         let state = self.lock();
-        state.books.audit(|account| state.nodes.open_streams_on(account))
+        state
+            .books
+            .audit(|account| state.nodes.open_streams_on(account))
     }
 }

@@ -31,7 +31,9 @@ impl LlmConfigStore for MemoryStore {
         page: Page,
     ) -> Result<Listed<LlmConfig>, StoreError> {
         let state = self.lock();
-        let rows = state.configs_of(scope.platform_id()).map(|(config, _)| config.clone());
+        let rows = state
+            .configs_of(scope.platform_id())
+            .map(|(config, _)| config.clone());
         Ok(newest_first(rows.collect(), age, page))
     }
 
@@ -41,7 +43,10 @@ impl LlmConfigStore for MemoryStore {
     ) -> Result<Vec<(LlmConfig, StoredSecret)>, StoreError> {
         let state = self.lock();
         let configs = state.configs_of(scope.platform_id());
-        let mut active: Vec<_> = configs.filter(|(config, _)| config.is_active).cloned().collect();
+        let mut active: Vec<_> = configs
+            .filter(|(config, _)| config.is_active)
+            .cloned()
+            .collect();
         active.sort_by_key(|(config, _)| age(config));
         Ok(active)
     }
@@ -62,8 +67,10 @@ impl LlmConfigStore for MemoryStore {
     ) -> Result<LlmConfig, StoreError> {
         let mut state = self.lock();
         state.config(scope.platform_id(), config.id)?;
-        let (stored, stored_secret) =
-            state.llm_configs.get_mut(&config.id).ok_or(StoreError::NotFound)?;
+        let (stored, stored_secret) = state
+            .llm_configs
+            .get_mut(&config.id)
+            .ok_or(StoreError::NotFound)?;
         stored.name.clone_from(&config.name);
         stored.priority = config.priority;
         stored.models.clone_from(&config.models);
@@ -92,12 +99,16 @@ impl State {
         &self,
         platform_id: PlatformId,
     ) -> impl Iterator<Item = &(LlmConfig, StoredSecret)> {
-        self.llm_configs.values().filter(move |(config, _)| config.platform_id == platform_id)
+        self.llm_configs
+            .values()
+            .filter(move |(config, _)| config.platform_id == platform_id)
     }
 
     fn config(&self, platform_id: PlatformId, id: LlmConfigId) -> Result<&LlmConfig, StoreError> {
         let found = self.llm_configs.get(&id).map(|(config, _)| config);
-        found.filter(|config| config.platform_id == platform_id).ok_or(StoreError::NotFound)
+        found
+            .filter(|config| config.platform_id == platform_id)
+            .ok_or(StoreError::NotFound)
     }
 
     /// Lets the defaults follow a config that was just written, and reads it back.
@@ -118,13 +129,20 @@ impl State {
     ) {
         let siblings = || {
             let of_provider = |config: &&LlmConfig| config.provider == *provider;
-            self.configs_of(platform_id).map(|(config, _)| config).filter(of_provider)
+            self.configs_of(platform_id)
+                .map(|(config, _)| config)
+                .filter(of_provider)
         };
         let chosen = siblings()
             .filter(|config| config.is_active)
             .max_by_key(|config| {
                 let is_written = Some(config.id) == written;
-                (config.is_default && is_written, config.is_default, is_written, age(config))
+                (
+                    config.is_default && is_written,
+                    config.is_default,
+                    is_written,
+                    age(config),
+                )
             })
             .map(|config| config.id);
         // While none is active, an inactive one may hold the place.

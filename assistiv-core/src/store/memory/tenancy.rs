@@ -23,7 +23,11 @@ impl TenancyStore for MemoryStore {
     ) -> Result<Platform, StoreError> {
         let mut guard = self.lock();
         let state = &mut *guard;
-        let NewPlatform { platform, mut key, wallet } = new;
+        let NewPlatform {
+            platform,
+            mut key,
+            wallet,
+        } = new;
         state.check_slug(&platform.slug, None)?;
         state.check_digest(&key)?;
         state.books.open_wallet(platform.id, &wallet, self.now())?;
@@ -46,8 +50,18 @@ impl TenancyStore for MemoryStore {
                     || contains_ignoring_case(platform.slug.as_str(), query)
             })
         };
-        let rows = self.lock().platforms.values().filter(matches).cloned().collect();
-        Ok(newest_first(rows, |platform: &Platform| (platform.created_at, platform.id), page))
+        let rows = self
+            .lock()
+            .platforms
+            .values()
+            .filter(matches)
+            .cloned()
+            .collect();
+        Ok(newest_first(
+            rows,
+            |platform: &Platform| (platform.created_at, platform.id),
+            page,
+        ))
     }
 
     async fn platform(&self, scope: &PlatformScope) -> Result<Platform, StoreError> {
@@ -62,11 +76,16 @@ impl TenancyStore for MemoryStore {
         let mut guard = self.lock();
         let state = &mut *guard;
         let id = scope.platform_id();
+        state.platform(id)?;
         state.check_slug(&platform.slug, Some(id))?;
         let stored = state.platforms.get_mut(&id).ok_or(StoreError::NotFound)?;
         state.slugs.remove(&stored.slug);
         state.slugs.insert(platform.slug.clone(), id);
-        *stored = Platform { id, created_at: stored.created_at, ..platform.clone() };
+        *stored = Platform {
+            id,
+            created_at: stored.created_at,
+            ..platform.clone()
+        };
         Ok(())
     }
 
@@ -77,9 +96,13 @@ impl TenancyStore for MemoryStore {
         let platform = state.platforms.remove(&id).ok_or(StoreError::NotFound)?;
         state.slugs.remove(&platform.slug);
         state.end_users.retain(|_, user| user.platform_id != id);
-        state.external_ids.retain(|(platform_id, _), _| *platform_id != id);
+        state
+            .external_ids
+            .retain(|(platform_id, _), _| *platform_id != id);
         state.remove_keys(|key| key.platform_id == Some(id));
-        state.llm_configs.retain(|_, (config, _)| config.platform_id != id);
+        state
+            .llm_configs
+            .retain(|_, (config, _)| config.platform_id != id);
         state.books.close_platform(id);
         Ok(())
     }
@@ -96,12 +119,21 @@ impl TenancyStore for MemoryStore {
         state.check_digest(&new.key)?;
         let name = (platform_id, new.end_user.external_id.clone());
         if let Some(id) = state.external_ids.get(&name).copied() {
-            return state.add_key_to_existing(platform_id, id, new).map(Upsert::Existing);
+            return state
+                .add_key_to_existing(platform_id, id, new)
+                .map(Upsert::Existing);
         }
-        let NewEndUser { mut end_user, mut key, budget, active_keys_max: _ } = new;
+        let NewEndUser {
+            mut end_user,
+            mut key,
+            budget,
+            active_keys_max: _,
+        } = new;
         end_user.platform_id = platform_id;
         if let Some(budget) = &budget {
-            state.books.open_budget(platform_id, end_user.id, budget, self.now())?;
+            state
+                .books
+                .open_budget(platform_id, end_user.id, budget, self.now())?;
         }
         (key.platform_id, key.end_user_id) = (Some(platform_id), Some(end_user.id));
         state.insert_key(key);
@@ -118,8 +150,13 @@ impl TenancyStore for MemoryStore {
     ) -> Result<Listed<EndUser>, StoreError> {
         let matches = |user: &&EndUser| {
             user.platform_id == scope.platform_id()
-                && filter.external_id.as_ref().is_none_or(|id| *id == user.external_id)
-                && filter.is_active.is_none_or(|active| active == user.is_active)
+                && filter
+                    .external_id
+                    .as_ref()
+                    .is_none_or(|id| *id == user.external_id)
+                && filter
+                    .is_active
+                    .is_none_or(|active| active == user.is_active)
                 && filter.query.as_deref().is_none_or(|query| {
                     contains_ignoring_case(&user.external_id, query)
                         || user
@@ -128,8 +165,13 @@ impl TenancyStore for MemoryStore {
                             .is_some_and(|name| contains_ignoring_case(name, query))
                 })
         };
-        let mut rows: Vec<EndUser> =
-            self.lock().end_users.values().filter(matches).cloned().collect();
+        let mut rows: Vec<EndUser> = self
+            .lock()
+            .end_users
+            .values()
+            .filter(matches)
+            .cloned()
+            .collect();
         rows.sort_by_key(|user| {
             let exact = filter.query.as_ref() == Some(&user.external_id);
             Reverse((exact, user.created_at, user.id))
@@ -147,7 +189,11 @@ impl TenancyStore for MemoryStore {
             EndUserRef::Id(id) => *id,
             EndUserRef::External(name) => {
                 let name = (scope.platform_id(), name.clone());
-                state.external_ids.get(&name).copied().ok_or(StoreError::NotFound)?
+                state
+                    .external_ids
+                    .get(&name)
+                    .copied()
+                    .ok_or(StoreError::NotFound)?
             }
         };
         state.end_user(scope.platform_id(), id).cloned()
@@ -160,7 +206,10 @@ impl TenancyStore for MemoryStore {
     ) -> Result<(), StoreError> {
         let mut state = self.lock();
         state.end_user(scope.platform_id(), end_user.id)?;
-        let stored = state.end_users.get_mut(&end_user.id).ok_or(StoreError::NotFound)?;
+        let stored = state
+            .end_users
+            .get_mut(&end_user.id)
+            .ok_or(StoreError::NotFound)?;
         stored.display_name.clone_from(&end_user.display_name);
         stored.metadata.clone_from(&end_user.metadata);
         stored.is_active = end_user.is_active;
@@ -205,7 +254,11 @@ impl State {
             return Err(StoreError::Conflict("inactive end user"));
         }
         self.revoke_unused(id, new.active_keys_max);
-        let key = ApiKey { platform_id: Some(platform_id), end_user_id: Some(id), ..new.key };
+        let key = ApiKey {
+            platform_id: Some(platform_id),
+            end_user_id: Some(id),
+            ..new.key
+        };
         self.insert_key(key);
         Ok(end_user)
     }
@@ -216,7 +269,11 @@ impl State {
         let mut active: Vec<&mut ApiKey> = self.keys.values_mut().filter(of_user).collect();
         // A key that was never used counts from when it was made.
         active.sort_by_key(|key| {
-            Reverse((key.last_used_at.unwrap_or(key.created_at), key.created_at, key.id))
+            Reverse((
+                key.last_used_at.unwrap_or(key.created_at),
+                key.created_at,
+                key.id,
+            ))
         });
         let kept = (active_max as usize).saturating_sub(1);
         for key in active.into_iter().skip(kept) {
@@ -225,8 +282,12 @@ impl State {
     }
 
     fn remove_keys(&mut self, gone: impl Fn(&ApiKey) -> bool) {
-        let ids: Vec<KeyId> =
-            self.keys.values().filter(|key| gone(key)).map(|key| key.id).collect();
+        let ids: Vec<KeyId> = self
+            .keys
+            .values()
+            .filter(|key| gone(key))
+            .map(|key| key.id)
+            .collect();
         for id in ids {
             self.remove_key(id);
         }

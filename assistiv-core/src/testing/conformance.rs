@@ -1,0 +1,237 @@
+//! The checks, a module for each part of the contract, and what runs them.
+//!
+//! A check gets a [`World`] of its own. After each one [`run`] also checks what must hold in every
+//! state: the books balance for every account, and entries replay to the balances shown.
+
+pub mod budgets;
+pub mod end_users;
+pub mod idempotency;
+pub mod isolation;
+pub mod keys;
+pub mod lanes;
+pub mod leases;
+pub mod llm_configs;
+pub mod model;
+pub mod periods;
+pub mod platforms;
+pub mod sweeps;
+pub mod wallets;
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use super::world::{BEGIN, World};
+use crate::clock::{Clock, ManualClock};
+use crate::store::{StoreError, Stores};
+
+/// Makes a world with the stores that `make` returns, runs a check in it, then checks the books.
+pub async fn run(
+    make: impl AsyncFnOnce(Arc<dyn Clock>) -> Stores,
+    check: impl AsyncFnOnce(&World),
+) {
+    let clock = ManualClock::new(BEGIN.parse().unwrap());
+    let stores = make(Arc::new(clock.clone())).await;
+    let world = World { stores, clock };
+    check(&world).await;
+    world.assert_consistent().await;
+}
+
+/// Calls what a suite was given to make stores with. Used by
+/// [`store_conformance!`](crate::store_conformance).
+pub async fn make(
+    make: impl AsyncFnOnce(Arc<dyn Clock>) -> Stores,
+    clock: Arc<dyn Clock>,
+) -> Stores {
+    make(clock).await
+}
+
+#[track_caller]
+fn assert_not_found<T: Debug>(result: Result<T, StoreError>) {
+    assert!(
+        matches!(result, Err(StoreError::NotFound)),
+        "not refused as unknown: {result:?}"
+    );
+}
+
+#[track_caller]
+fn assert_conflict<T: Debug>(result: Result<T, StoreError>, with: &str) {
+    let refused = matches!(&result, Err(StoreError::Conflict(what)) if *what == with);
+    assert!(refused, "not refused as conflict with `{with}`: {result:?}");
+}
+
+#[track_caller]
+fn assert_lost<T: Debug>(result: Result<T, StoreError>) {
+    assert!(
+        matches!(result, Err(StoreError::Lost { .. })),
+        "not refused as lost: {result:?}"
+    );
+}
+
+/// Runs the same thing many times at once, on the runtime's threads.
+async fn at_once<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
+    times: usize,
+    task: impl Fn(usize) -> F,
+) -> Vec<T> {
+    let mut tasks = tokio::task::JoinSet::new();
+    for index in 0..times {
+        tasks.spawn(task(index));
+    }
+    tasks.join_all().await
+}
+
+/// Expands to a module of tests, one for each check of the storage contract.
+///
+/// The second argument makes fresh, empty stores that take their time from the given clock:
+///
+/// ```ignore
+/// assistiv_core::store_conformance!(memory, |clock| async move { MemoryStore::stores(clock) });
+/// ```
+#[macro_export]
+macro_rules! store_conformance {
+    ($name:ident, $make:expr) => {
+        async fn $name(
+            clock: ::std::sync::Arc<dyn $crate::clock::Clock>,
+        ) -> $crate::store::Stores {
+            $crate::testing::conformance::make($make, clock).await
+        }
+
+        mod $name {
+            use super::$name as make;
+
+            $crate::store_conformance! { @tests make
+                platforms {
+                    creation_makes_wallet_key_and_opening_entry,
+                    a_wallet_that_opens_empty_has_no_entry,
+                    a_taken_slug_changes_nothing,
+                    platforms_are_listed_newest_first,
+                    the_platform_filter_is_literal,
+                    an_update_frees_the_old_slug,
+                    the_ledger_survives_deletion,
+                    calls_in_flight_settle_after_deletion,
+                }
+                end_users {
+                    creation_makes_user_key_and_budget,
+                    a_repeat_adds_a_key_and_keeps_the_user,
+                    concurrent_first_calls_make_one_user,
+                    an_inactive_user_gets_no_key,
+                    the_key_unused_for_longest_gives_way,
+                    the_user_search_is_literal,
+                    an_exact_external_id_comes_first,
+                    users_are_filtered_and_paged,
+                    users_are_found_by_either_name,
+                    an_update_changes_only_what_may_change,
+                    deletion_takes_keys_and_budget_along,
+                }
+                keys {
+                    a_digest_finds_keys_of_every_kind,
+                    a_record_says_who_is_switched_off,
+                    use_is_stamped,
+                    the_key_limit_holds_for_each_holder,
+                    the_key_limit_holds_at_once,
+                    the_last_managing_key_stays,
+                    two_managing_keys_do_not_go_at_once,
+                    keys_are_listed_by_holder,
+                    a_key_update_changes_only_what_may_change,
+                    operator_keys_belong_to_no_platform,
+                }
+                llm_configs {
+                    the_first_active_config_becomes_the_default,
+                    a_new_default_takes_it_from_its_siblings,
+                    deleting_the_default_promotes_the_newest,
+                    secrets_come_only_with_active_configs,
+                    a_config_update_keeps_what_is_not_given,
+                    configs_are_listed_newest_first,
+                }
+                isolation {
+                    another_platform_reaches_no_end_users,
+                    another_platform_reaches_no_keys,
+                    another_platform_reaches_no_llm_configs,
+                    another_platform_reaches_no_ledger,
+                    another_platform_cannot_act,
+                }
+                wallets {
+                    a_top_up_changes_balance_and_entry,
+                    a_top_up_out_of_range_is_refused,
+                    the_threshold_is_set_and_cleared,
+                    leases_do_not_change_the_balance,
+                    wallet_entries_chain_over_pages,
+                    concurrent_top_ups_add_up,
+                }
+                idempotency {
+                    a_repeat_replays_the_outcome,
+                    another_request_with_the_key_is_refused,
+                    concurrent_repeats_take_effect_once,
+                    a_refused_act_does_not_consume_the_key,
+                    an_entry_is_posted_once_without_a_key_too,
+                }
+                budgets {
+                    a_budget_is_made_once,
+                    a_removed_budget_starts_afresh,
+                    a_top_up_raises_limit_and_remainder,
+                    a_top_up_of_an_unset_limit_is_refused,
+                    a_debit_may_exceed_what_remains,
+                    suspension_is_recorded_and_blocks,
+                    an_update_that_changes_nothing_posts_nothing,
+                    a_changed_limit_is_recorded,
+                    an_update_that_leaves_no_limit_is_refused,
+                    acts_without_a_budget_are_refused,
+                    concurrent_debits_add_up,
+                }
+                periods {
+                    a_reset_comes_at_the_boundary_once,
+                    concurrent_reads_reset_once,
+                    missed_boundaries_are_one_reset,
+                    replenishing_sets_the_limits_anew,
+                    charges_after_the_boundary_count_for_the_new_period,
+                    an_act_after_the_boundary_comes_after_the_reset,
+                    a_due_account_grants_nothing_until_reset,
+                    nothing_is_reset_before_its_time,
+                }
+                leases {
+                    a_grant_never_exceeds_what_is_free,
+                    a_grant_fills_up_to_the_target,
+                    what_is_not_enforced_is_not_granted,
+                    a_blocked_account_gives_nothing_but_takes_back,
+                    what_is_given_back_is_free_again,
+                    unknown_accounts_are_passed_over,
+                    nodes_share_an_account,
+                    concurrent_leases_never_grant_too_much,
+                    a_wrong_lease_number_is_lost,
+                }
+                lanes {
+                    settling_posts_entries_and_debits_slots,
+                    a_budget_charge_counts_as_used,
+                    a_wrong_number_is_lost_and_nothing_applies,
+                    a_resent_batch_is_lost_and_was_applied,
+                    an_entry_is_posted_once,
+                    a_repeated_entry_in_one_batch_is_refused,
+                    streams_open_update_and_close,
+                    lanes_are_numbered_apart,
+                    an_unknown_node_is_lost,
+                    a_charge_is_found_by_its_call,
+                }
+                sweeps {
+                    a_sweep_charges_streams_once_and_returns_slots,
+                    a_swept_stream_without_budget_charges_the_wallet,
+                    a_swept_node_is_fenced,
+                    a_sweep_counts_charges_of_doubtful_delivery,
+                    a_sweep_takes_every_open_node,
+                    closing_returns_slots,
+                    a_closed_node_is_not_swept,
+                }
+                model {
+                    random_steps_agree_with_plain_sums,
+                }
+            }
+        }
+    };
+    (@tests $make:ident $($module:ident { $($check:ident,)* })*) => {
+        $($(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $check() {
+                let check = $crate::testing::conformance::$module::$check;
+                $crate::testing::conformance::run($make, check).await;
+            }
+        )*)*
+    };
+}

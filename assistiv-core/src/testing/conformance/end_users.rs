@@ -1,0 +1,468 @@
+//! End users: made once however often, found by literal text, removed with what is theirs.
+
+use super::{assert_conflict, assert_not_found, at_once};
+use crate::billing::Amounts;
+use crate::id::{EndUserId, KeyId, PlatformId};
+use crate::keys::ApiKey;
+use crate::store::{EndUserFilter, KeyFilter, NewEndUser, Page, Upsert};
+use crate::tenancy::{EndUser, EndUserRef};
+use crate::testing::world::{Tenant, World, every};
+use crate::testing::{fixtures, scopes};
+
+async fn keys_of(world: &World, tenant: &Tenant, end_user: EndUserId) -> Vec<ApiKey> {
+    let filter = KeyFilter {
+        of_end_users: true,
+        end_user_id: Some(end_user),
+        is_active: None,
+    };
+    let keys = &world.stores.keys;
+    every(100, async |page| {
+        keys.list(&tenant.scope, &filter, page).await
+    })
+    .await
+}
+
+async fn found(world: &World, tenant: &Tenant, filter: EndUserFilter) -> Vec<String> {
+    let listed = world
+        .stores
+        .tenancy
+        .end_users(&tenant.scope, &filter, Page::default())
+        .await
+        .unwrap();
+    assert_eq!(listed.total, listed.rows.len() as u64);
+    listed
+        .rows
+        .into_iter()
+        .map(|user| user.external_id)
+        .collect()
+}
+
+/// An end user comes with its key, and with a budget when one is given.
+pub async fn creation_makes_user_key_and_budget(world: &World) {
+    let acme = world.tenant("acme").await;
+    let terms = fixtures::daily(fixtures::limits(Some(5), Some(1000)));
+    let budget = fixtures::new_budget(terms.clone());
+    let mut new = fixtures::new_end_user(acme.platform.id, "ann", world.now());
+    new.budget = Some(budget.clone());
+    let (wanted, key) = (new.end_user.clone(), new.key.clone());
+    let made = world
+        .stores
+        .tenancy
+        .create_end_user(&acme.scope, new)
+        .await
+        .unwrap();
+    assert_eq!(made, Upsert::Created(wanted.clone()));
+
+    let found = world
+        .stores
+        .keys
+        .find_by_digest(&scopes::digest(), &key.digest)
+        .await
+        .unwrap();
+    let record = found.unwrap();
+    assert_eq!(record.key, key);
+    assert_eq!(record.end_user_is_active, Some(true));
+    assert_eq!(record.platform, Some((acme.platform.clone(), acme.wallet)));
+
+    let stored = world.budget(&acme, &wanted).await;
+    assert_eq!((stored.id, stored.end_user_id), (budget.id, wanted.id));
+    assert_eq!((stored.terms, stored.used_usd.get()), (terms, 0));
+    let entries = world.budget_entries(&acme, &wanted).await;
+    assert_eq!(entries.len(), 1);
+    assert_eq!(entries[0].entry.uid, budget.opening);
+}
+
+/// A repeat leaves the user as it is and gives it one more key; the earlier ones keep working.
+pub async fn a_repeat_adds_a_key_and_keeps_the_user(world: &World) {
+    let acme = world.tenant("acme").await;
+    let first = fixtures::new_end_user(acme.platform.id, "ann", world.now());
+    let mut second = fixtures::new_end_user(acme.platform.id, "ann", world.now());
+    second.end_user.display_name = Some("Ann, again".into());
+    second.end_user.metadata = fixtures::from_json(r#"{"changed": true}"#);
+    let terms = fixtures::one_time(fixtures::limits(Some(1), None));
+    second.budget = Some(fixtures::new_budget(terms));
+    let (ann, keys) = (
+        first.end_user.clone(),
+        [first.key.clone(), second.key.clone()],
+    );
+
+    let tenancy = &world.stores.tenancy;
+    let made = tenancy.create_end_user(&acme.scope, first).await.unwrap();
+    assert_eq!(made, Upsert::Created(ann.clone()));
+    let again = tenancy.create_end_user(&acme.scope, second).await.unwrap();
+    assert_eq!(again, Upsert::Existing(ann.clone()));
+    assert_eq!(
+        tenancy
+            .end_user(&acme.scope, &EndUserRef::Id(ann.id))
+            .await
+            .unwrap(),
+        ann
+    );
+    for key in keys {
+        let found = world
+            .stores
+            .keys
+            .find_by_digest(&scopes::digest(), &key.digest)
+            .await;
+        let record = found.unwrap().unwrap();
+        assert_eq!(
+            (record.key.id, record.key.end_user_id),
+            (key.id, Some(ann.id))
+        );
+        assert_eq!(
+            (record.key.is_active, record.end_user_is_active),
+            (true, Some(true))
+        );
+    }
+    assert!(
+        world
+            .stores
+            .ledger
+            .budget(&acme.scope, ann.id)
+            .await
+            .unwrap()
+            .is_none()
+    );
+}
+
+/// Of concurrent first calls for one `external_id` one makes the user, and every key works.
+pub async fn concurrent_first_calls_make_one_user(world: &World) {
+    let acme = world.tenant("acme").await;
+    let results = at_once(32, |_| {
+        let (tenancy, scope) = (world.stores.tenancy.clone(), acme.scope);
+        let mut new = fixtures::new_end_user(scope.platform_id(), "ann", world.now());
+        new.active_keys_max = 100;
+        async move { tenancy.create_end_user(&scope, new).await.unwrap() }
+    })
+    .await;
+    let created = results
+        .iter()
+        .filter(|result| matches!(result, Upsert::Created(_)))
+        .count();
+    assert_eq!(created, 1);
+    let ids: std::collections::HashSet<EndUserId> = results
+        .iter()
+        .map(|result| match result {
+            Upsert::Created(user) | Upsert::Existing(user) => user.id,
+        })
+        .collect();
+    assert_eq!(ids.len(), 1);
+    let id = ids.into_iter().next().unwrap();
+    assert_eq!(keys_of(world, &acme, id).await.len(), 32);
+    assert_eq!(found(world, &acme, EndUserFilter::default()).await, ["ann"]);
+}
+
+/// A repeat for an inactive user is refused, and no key is made.
+pub async fn an_inactive_user_gets_no_key(world: &World) {
+    let acme = world.tenant("acme").await;
+    let ann = world.end_user(&acme, "ann").await;
+    let inactive = EndUser {
+        is_active: false,
+        ..ann.clone()
+    };
+    world
+        .stores
+        .tenancy
+        .update_end_user(&acme.scope, &inactive)
+        .await
+        .unwrap();
+    let again = fixtures::new_end_user(acme.platform.id, "ann", world.now());
+    let digest = again.key.digest;
+    let refused = world
+        .stores
+        .tenancy
+        .create_end_user(&acme.scope, again)
+        .await;
+    assert_conflict(refused, "inactive end user");
+    let key = world
+        .stores
+        .keys
+        .find_by_digest(&scopes::digest(), &digest)
+        .await
+        .unwrap();
+    assert!(key.is_none(), "a key was made for an inactive user");
+    assert_eq!(keys_of(world, &acme, ann.id).await.len(), 1);
+}
+
+/// The key that would exceed the limit displaces the one unused for longest.
+pub async fn the_key_unused_for_longest_gives_way(world: &World) {
+    let acme = world.tenant("acme").await;
+    let new = |world: &World| fixtures::new_end_user(acme.platform.id, "ann", world.now());
+    let mut ids: Vec<KeyId> = Vec::new();
+    let mut ann = None;
+    for _ in 0..20 {
+        let NewEndUser { key, .. } = new(world);
+        ids.push(key.id);
+        let made = NewEndUser { key, ..new(world) };
+        let made = world
+            .stores
+            .tenancy
+            .create_end_user(&acme.scope, made)
+            .await
+            .unwrap();
+        let (Upsert::Created(user) | Upsert::Existing(user)) = made;
+        ann = Some(user.id);
+        world.tick();
+    }
+    let ann = ann.unwrap();
+    let active = keys_of(world, &acme, ann).await;
+    assert!(active.iter().all(|key| key.is_active), "20 keys fit");
+
+    // The seventh was never used, and is older than the last use of any other.
+    let used: Vec<_> = ids
+        .iter()
+        .filter(|id| **id != ids[6])
+        .map(|id| (*id, world.now()))
+        .collect();
+    world
+        .stores
+        .keys
+        .touch(&scopes::digest(), &used)
+        .await
+        .unwrap();
+    world.tick();
+    world
+        .stores
+        .tenancy
+        .create_end_user(&acme.scope, new(world))
+        .await
+        .unwrap();
+    let keys = keys_of(world, &acme, ann).await;
+    let revoked: Vec<KeyId> = keys
+        .iter()
+        .filter(|key| !key.is_active)
+        .map(|key| key.id)
+        .collect();
+    assert_eq!((keys.len(), revoked), (21, vec![ids[6]]));
+}
+
+/// The search finds substrings whatever their case; no character is a wildcard.
+pub async fn the_user_search_is_literal(world: &World) {
+    let acme = world.tenant("acme").await;
+    let users = [
+        ("u1", Some("100% Ann")),
+        ("u2", Some("100 Ann")),
+        ("u_3", None),
+        ("uX3", None),
+        (r"u\4", None),
+        ("U5", Some("it's \"Bob\"")),
+    ];
+    for (external_id, display_name) in users {
+        let mut new = fixtures::new_end_user(acme.platform.id, external_id, world.now());
+        new.end_user.display_name = display_name.map(str::to_owned);
+        world
+            .stores
+            .tenancy
+            .create_end_user(&acme.scope, new)
+            .await
+            .unwrap();
+        world.tick();
+    }
+    let cases: [(&str, &[&str]); 9] = [
+        ("0%", &["u1"]),
+        ("%", &["u1"]),
+        ("_3", &["u_3"]),
+        ("_", &["u_3"]),
+        (r"\", &[r"u\4"]),
+        ("ANN", &["u2", "u1"]),
+        ("u5", &["U5"]),
+        ("s \"b", &["U5"]),
+        ("zed", &[]),
+    ];
+    for (query, expected) in cases {
+        let filter = EndUserFilter {
+            query: Some(query.into()),
+            ..EndUserFilter::default()
+        };
+        assert_eq!(
+            found(world, &acme, filter).await,
+            expected,
+            "searched for {query}"
+        );
+    }
+}
+
+/// The user whose `external_id` is the searched text stands before those that only contain it.
+pub async fn an_exact_external_id_comes_first(world: &World) {
+    let acme = world.tenant("acme").await;
+    for external_id in ["an", "ann", "anna", "joann"] {
+        world.end_user(&acme, external_id).await;
+        world.tick();
+    }
+    let filter = EndUserFilter {
+        query: Some("ann".into()),
+        ..EndUserFilter::default()
+    };
+    assert_eq!(
+        found(world, &acme, filter.clone()).await,
+        ["ann", "joann", "anna"]
+    );
+    let (tenancy, scope) = (&world.stores.tenancy, &acme.scope);
+    let paged = every(1, async |page| {
+        tenancy.end_users(scope, &filter, page).await
+    })
+    .await;
+    let names: Vec<&str> = paged.iter().map(|user| user.external_id.as_str()).collect();
+    assert_eq!(names, ["ann", "joann", "anna"]);
+}
+
+/// Filters narrow the list, pages cut it, newest first.
+pub async fn users_are_filtered_and_paged(world: &World) {
+    let acme = world.tenant("acme").await;
+    for number in 0..7 {
+        let user = world.end_user(&acme, &format!("u{number}")).await;
+        if number % 3 == 0 {
+            let inactive = EndUser {
+                is_active: false,
+                ..user
+            };
+            world
+                .stores
+                .tenancy
+                .update_end_user(&acme.scope, &inactive)
+                .await
+                .unwrap();
+        }
+        world.tick();
+    }
+    let all = EndUserFilter::default();
+    let (tenancy, scope) = (&world.stores.tenancy, &acme.scope);
+    for limit in [1, 3, 7, 100] {
+        let paged = every(limit, async |page| {
+            tenancy.end_users(scope, &all, page).await
+        })
+        .await;
+        let names: Vec<&str> = paged.iter().map(|user| user.external_id.as_str()).collect();
+        assert_eq!(names, ["u6", "u5", "u4", "u3", "u2", "u1", "u0"]);
+    }
+    let inactive = EndUserFilter {
+        is_active: Some(false),
+        ..all.clone()
+    };
+    assert_eq!(found(world, &acme, inactive).await, ["u6", "u3", "u0"]);
+    let active = EndUserFilter {
+        is_active: Some(true),
+        ..all.clone()
+    };
+    assert_eq!(found(world, &acme, active).await, ["u5", "u4", "u2", "u1"]);
+    let exactly = EndUserFilter {
+        external_id: Some("u4".into()),
+        ..all.clone()
+    };
+    assert_eq!(found(world, &acme, exactly).await, ["u4"]);
+    let other_case = EndUserFilter {
+        external_id: Some("U4".into()),
+        ..all
+    };
+    assert!(found(world, &acme, other_case).await.is_empty());
+}
+
+/// The gateway's id and the platform's own name lead to the same user.
+pub async fn users_are_found_by_either_name(world: &World) {
+    let acme = world.tenant("acme").await;
+    let ann = world.end_user(&acme, "ann:1/2?x=é").await;
+    let tenancy = &world.stores.tenancy;
+    for by in [
+        EndUserRef::Id(ann.id),
+        EndUserRef::External(ann.external_id.clone()),
+    ] {
+        assert_eq!(tenancy.end_user(&acme.scope, &by).await.unwrap(), ann);
+    }
+    for by in [
+        EndUserRef::Id(EndUserId::new()),
+        EndUserRef::External("ANN:1/2?x=é".into()),
+    ] {
+        assert_not_found(tenancy.end_user(&acme.scope, &by).await);
+    }
+    let nowhere = scopes::platform(PlatformId::new());
+    let new = fixtures::new_end_user(nowhere.platform_id(), "ann", world.now());
+    assert_not_found(tenancy.create_end_user(&nowhere, new).await);
+}
+
+/// `external_id` and the time of creation stay what they were.
+pub async fn an_update_changes_only_what_may_change(world: &World) {
+    let acme = world.tenant("acme").await;
+    let ann = world.end_user(&acme, "ann").await;
+    world.tick();
+    let wanted = EndUser {
+        external_id: "bob".into(),
+        display_name: Some("Ann".into()),
+        metadata: fixtures::from_json(r#"{"a": 1.0e2, "b": {"c" : [ ]}}"#),
+        is_active: false,
+        created_at: world.now(),
+        updated_at: world.now(),
+        ..ann.clone()
+    };
+    let tenancy = &world.stores.tenancy;
+    tenancy.update_end_user(&acme.scope, &wanted).await.unwrap();
+    let stored = tenancy
+        .end_user(&acme.scope, &EndUserRef::Id(ann.id))
+        .await
+        .unwrap();
+    let expected = EndUser {
+        external_id: "ann".into(),
+        created_at: ann.created_at,
+        ..wanted
+    };
+    assert_eq!(stored, expected);
+    assert_not_found(
+        tenancy
+            .update_end_user(
+                &acme.scope,
+                &EndUser {
+                    id: EndUserId::new(),
+                    ..ann
+                },
+            )
+            .await,
+    );
+}
+
+/// A deleted user's keys and budget are gone, its entries stay, and its name is free.
+pub async fn deletion_takes_keys_and_budget_along(world: &World) {
+    let acme = world.tenant("acme").await;
+    let new = fixtures::new_end_user(acme.platform.id, "ann", world.now());
+    let (ann, key) = (new.end_user.clone(), new.key.clone());
+    let terms = fixtures::daily(fixtures::limits(Some(5), None));
+    let new = NewEndUser {
+        budget: Some(fixtures::new_budget(terms)),
+        ..new
+    };
+    let (tenancy, ledger) = (&world.stores.tenancy, &world.stores.ledger);
+    tenancy.create_end_user(&acme.scope, new).await.unwrap();
+    let account = world.budget_account(&acme, &ann).await;
+    tenancy.delete_end_user(&acme.scope, ann.id).await.unwrap();
+
+    assert_not_found(tenancy.end_user(&acme.scope, &EndUserRef::Id(ann.id)).await);
+    assert_not_found(tenancy.delete_end_user(&acme.scope, ann.id).await);
+    let found = world
+        .stores
+        .keys
+        .find_by_digest(&scopes::digest(), &key.digest)
+        .await
+        .unwrap();
+    assert!(found.is_none(), "the key of a user that is gone");
+    assert!(
+        ledger
+            .budget_account(&acme.scope, ann.id)
+            .await
+            .unwrap()
+            .is_none()
+    );
+    assert!(ledger.budget(&acme.scope, ann.id).await.unwrap().is_none());
+    let audit = world.account(account).await;
+    assert_eq!(
+        (audit.ledger, audit.slots),
+        (fixtures::usd(5), Amounts::ZERO)
+    );
+    // A period of a budget that is gone does not end.
+    world.set_clock("2026-03-20T00:00:00Z");
+    let reset = ledger
+        .reset_period(&scopes::engine(), account)
+        .await
+        .unwrap();
+    assert!(!reset, "a budget that is gone was reset");
+
+    let again = world.end_user(&acme, "ann").await;
+    assert_ne!(again.id, ann.id);
+}

@@ -1,0 +1,389 @@
+//! API keys: found by digest, limited in number, never all gone.
+
+use super::{assert_conflict, assert_not_found, at_once};
+use crate::auth::{KeyKind, KeyScope, KeyScopes};
+use crate::id::{EndUserId, KeyId, PlatformId};
+use crate::keys::ApiKey;
+use crate::store::{KeyFilter, Page, StoreError};
+use crate::tenancy::{EndUser, Platform};
+use crate::testing::world::{Tenant, World, every};
+use crate::testing::{fixtures, scopes};
+
+const MANY: u32 = 50;
+
+async fn listed(world: &World, tenant: &Tenant, filter: KeyFilter) -> Vec<KeyId> {
+    let keys = &world.stores.keys;
+    let listed = every(2, async |page| {
+        keys.list(&tenant.scope, &filter, page).await
+    })
+    .await;
+    listed.iter().map(|key| key.id).collect()
+}
+
+fn own_keys() -> KeyFilter {
+    KeyFilter {
+        of_end_users: false,
+        end_user_id: None,
+        is_active: None,
+    }
+}
+
+/// Every key is found by its digest, with its platform, its wallet's account and its end user.
+pub async fn a_digest_finds_keys_of_every_kind(world: &World) {
+    let acme = world.tenant("acme").await;
+    let ann = world.end_user(&acme, "ann").await;
+    let keys = &world.stores.keys;
+    let operator = fixtures::key(KeyKind::Operator, world.now());
+    keys.create_operator(&scopes::operator(), operator.clone())
+        .await
+        .unwrap();
+    let expires_at = Some("2027-01-01T00:00:00Z".parse().unwrap());
+    let scopes_of_key = KeyScopes::new([KeyScope::Inference]);
+    let user_key = ApiKey {
+        expires_at,
+        scopes: scopes_of_key,
+        ..fixtures::end_user_key(&ann, world.now())
+    };
+    keys.create(&acme.scope, user_key.clone(), MANY)
+        .await
+        .unwrap();
+
+    let of_acme = Some((acme.platform.clone(), acme.wallet));
+    let cases = [
+        (operator, None, None),
+        (acme.key, of_acme.clone(), None),
+        (user_key, of_acme, Some(true)),
+    ];
+    for (key, platform, end_user_is_active) in cases {
+        let record = keys
+            .find_by_digest(&scopes::digest(), &key.digest)
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(record.key, key);
+        assert_eq!(record.platform, platform);
+        assert_eq!(record.end_user_is_active, end_user_is_active);
+    }
+    let unknown = fixtures::key(KeyKind::Platform, world.now());
+    assert!(
+        keys.find_by_digest(&scopes::digest(), &unknown.digest)
+            .await
+            .unwrap()
+            .is_none()
+    );
+}
+
+/// A key that does not work is found too: what is switched off, and where, is told with it.
+pub async fn a_record_says_who_is_switched_off(world: &World) {
+    let acme = world.tenant("acme").await;
+    let ann = world.end_user(&acme, "ann").await;
+    let stores = &world.stores;
+    let key = fixtures::end_user_key(&ann, world.now());
+    stores
+        .keys
+        .create(&acme.scope, key.clone(), MANY)
+        .await
+        .unwrap();
+    let off = ApiKey {
+        is_active: false,
+        ..key.clone()
+    };
+    stores.keys.update(&acme.scope, &off).await.unwrap();
+    let user = EndUser {
+        is_active: false,
+        ..ann
+    };
+    stores
+        .tenancy
+        .update_end_user(&acme.scope, &user)
+        .await
+        .unwrap();
+    let platform = Platform {
+        is_active: false,
+        ..acme.platform
+    };
+    stores
+        .tenancy
+        .update_platform(&acme.scope, &platform)
+        .await
+        .unwrap();
+
+    let found = stores
+        .keys
+        .find_by_digest(&scopes::digest(), &key.digest)
+        .await
+        .unwrap();
+    let record = found.unwrap();
+    assert!(!record.key.is_active);
+    assert_eq!(record.end_user_is_active, Some(false));
+    assert!(!record.platform.unwrap().0.is_active);
+}
+
+/// Each key gets the time of its own use; unknown keys are passed over.
+pub async fn use_is_stamped(world: &World) {
+    let acme = world.tenant("acme").await;
+    let second = fixtures::platform_key(acme.platform.id, world.now());
+    let keys = &world.stores.keys;
+    keys.create(&acme.scope, second.clone(), MANY)
+        .await
+        .unwrap();
+    world.tick();
+    let first_use = world.now();
+    world.tick();
+    let used = [
+        (acme.key.id, first_use),
+        (KeyId::new(), first_use),
+        (second.id, world.now()),
+    ];
+    keys.touch(&scopes::digest(), &used).await.unwrap();
+    let at = async |id| keys.key(&acme.scope, id).await.unwrap().last_used_at;
+    assert_eq!(at(acme.key.id).await, Some(first_use));
+    assert_eq!(at(second.id).await, Some(world.now()));
+    keys.touch(&scopes::digest(), &[]).await.unwrap();
+}
+
+/// A holder's active keys are limited; switched-off ones and other holders' do not count.
+pub async fn the_key_limit_holds_for_each_holder(world: &World) {
+    let acme = world.tenant("acme").await;
+    let ann = world.end_user(&acme, "ann").await;
+    let keys = &world.stores.keys;
+    let new = || fixtures::platform_key(acme.platform.id, world.now());
+    let second = new();
+    keys.create(&acme.scope, second.clone(), 2).await.unwrap();
+    let third = new();
+    assert_conflict(
+        keys.create(&acme.scope, third.clone(), 2).await,
+        "key limit",
+    );
+    assert_not_found(keys.key(&acme.scope, third.id).await);
+    keys.create(&acme.scope, fixtures::end_user_key(&ann, world.now()), 2)
+        .await
+        .unwrap();
+    let over = fixtures::end_user_key(&ann, world.now());
+    assert_conflict(keys.create(&acme.scope, over, 2).await, "key limit");
+
+    let off = ApiKey {
+        is_active: false,
+        ..second
+    };
+    keys.update(&acme.scope, &off).await.unwrap();
+    keys.create(&acme.scope, third, 2).await.unwrap();
+
+    let nobody = EndUser {
+        id: EndUserId::new(),
+        ..ann
+    };
+    let stray = fixtures::end_user_key(&nobody, world.now());
+    assert_not_found(keys.create(&acme.scope, stray, MANY).await);
+    let nowhere = scopes::platform(PlatformId::new());
+    let stray = fixtures::platform_key(nowhere.platform_id(), world.now());
+    assert_not_found(keys.create(&nowhere, stray, MANY).await);
+}
+
+/// Concurrent creations do not slip past the limit together.
+pub async fn the_key_limit_holds_at_once(world: &World) {
+    let acme = world.tenant("acme").await;
+    let results = at_once(16, |_| {
+        let (keys, scope) = (world.stores.keys.clone(), acme.scope);
+        let key = fixtures::platform_key(scope.platform_id(), world.now());
+        async move { keys.create(&scope, key, 5).await }
+    })
+    .await;
+    let made = results.iter().filter(|result| result.is_ok()).count();
+    let refused = results
+        .iter()
+        .filter(|result| matches!(result, Err(StoreError::Conflict("key limit"))));
+    assert_eq!((made, refused.count()), (4, 12));
+    assert_eq!(listed(world, &acme, own_keys()).await.len(), 5);
+}
+
+/// The last active key that may manage the platform is neither removed nor switched off.
+pub async fn the_last_managing_key_stays(world: &World) {
+    let acme = world.tenant("acme").await;
+    let other = world.tenant("other").await;
+    let keys = &world.stores.keys;
+    let inference = ApiKey {
+        scopes: KeyScopes::new([KeyScope::Inference]),
+        ..fixtures::platform_key(acme.platform.id, world.now())
+    };
+    keys.create(&acme.scope, inference.clone(), MANY)
+        .await
+        .unwrap();
+    let off = ApiKey {
+        is_active: false,
+        ..acme.key.clone()
+    };
+    assert_conflict(
+        keys.delete(&acme.scope, acme.key.id).await,
+        "last platform key",
+    );
+    assert_conflict(keys.update(&acme.scope, &off).await, "last platform key");
+    assert_eq!(keys.key(&acme.scope, acme.key.id).await.unwrap(), acme.key);
+    let renamed = ApiKey {
+        name: "renamed".into(),
+        ..acme.key.clone()
+    };
+    keys.update(&acme.scope, &renamed).await.unwrap();
+    keys.delete(&acme.scope, inference.id).await.unwrap();
+
+    let second = ApiKey {
+        scopes: KeyScopes::new([KeyScope::Management]),
+        ..fixtures::platform_key(acme.platform.id, world.now())
+    };
+    keys.create(&acme.scope, second.clone(), MANY)
+        .await
+        .unwrap();
+    keys.update(&acme.scope, &off).await.unwrap();
+    assert_conflict(
+        keys.delete(&acme.scope, second.id).await,
+        "last platform key",
+    );
+    // One that does not work any more may go.
+    keys.delete(&acme.scope, acme.key.id).await.unwrap();
+    assert_not_found(keys.delete(&acme.scope, acme.key.id).await);
+    assert_conflict(
+        keys.delete(&other.scope, other.key.id).await,
+        "last platform key",
+    );
+}
+
+/// Two managing keys that are removed at the same time do not both go.
+pub async fn two_managing_keys_do_not_go_at_once(world: &World) {
+    let acme = world.tenant("acme").await;
+    let second = fixtures::platform_key(acme.platform.id, world.now());
+    world
+        .stores
+        .keys
+        .create(&acme.scope, second.clone(), MANY)
+        .await
+        .unwrap();
+    let ids = [acme.key.id, second.id];
+    let results = at_once(2, |index| {
+        let (keys, scope, id) = (world.stores.keys.clone(), acme.scope, ids[index]);
+        async move { keys.delete(&scope, id).await }
+    })
+    .await;
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
+    assert_eq!(listed(world, &acme, own_keys()).await.len(), 1);
+}
+
+/// A platform's own keys and those of its end users are listed apart, newest first.
+pub async fn keys_are_listed_by_holder(world: &World) {
+    let acme = world.tenant("acme").await;
+    let ann = world.end_user(&acme, "ann").await;
+    let keys = &world.stores.keys;
+    let all_of_users = KeyFilter {
+        of_end_users: true,
+        ..own_keys()
+    };
+    let anns_first = listed(world, &acme, all_of_users.clone()).await;
+    world.tick();
+    let bob = world.end_user(&acme, "bob").await;
+    let bobs = listed(
+        world,
+        &acme,
+        KeyFilter {
+            end_user_id: Some(bob.id),
+            ..all_of_users.clone()
+        },
+    );
+    let bobs = bobs.await;
+    world.tick();
+    let second = fixtures::end_user_key(&ann, world.now());
+    keys.create(&acme.scope, second.clone(), MANY)
+        .await
+        .unwrap();
+    let own = fixtures::platform_key(acme.platform.id, world.now());
+    keys.create(&acme.scope, own.clone(), MANY).await.unwrap();
+    keys.update(
+        &acme.scope,
+        &ApiKey {
+            is_active: false,
+            ..own.clone()
+        },
+    )
+    .await
+    .unwrap();
+
+    assert_eq!(
+        listed(world, &acme, own_keys()).await,
+        [own.id, acme.key.id]
+    );
+    let active = KeyFilter {
+        is_active: Some(true),
+        ..own_keys()
+    };
+    assert_eq!(listed(world, &acme, active).await, [acme.key.id]);
+    let inactive = KeyFilter {
+        is_active: Some(false),
+        ..own_keys()
+    };
+    assert_eq!(listed(world, &acme, inactive).await, [own.id]);
+    let expected = [second.id, bobs[0], anns_first[0]];
+    assert_eq!(listed(world, &acme, all_of_users.clone()).await, expected);
+    let of_ann = KeyFilter {
+        end_user_id: Some(ann.id),
+        ..all_of_users
+    };
+    assert_eq!(
+        listed(world, &acme, of_ann).await,
+        [second.id, anns_first[0]]
+    );
+}
+
+/// Name, activity and expiry change; nothing else does.
+pub async fn a_key_update_changes_only_what_may_change(world: &World) {
+    let acme = world.tenant("acme").await;
+    let keys = &world.stores.keys;
+    let key = fixtures::platform_key(acme.platform.id, world.now());
+    keys.create(&acme.scope, key.clone(), MANY).await.unwrap();
+    world.tick();
+    let wanted = ApiKey {
+        name: "another name".into(),
+        is_active: false,
+        expires_at: Some("2026-12-31T00:00:00Z".parse().unwrap()),
+        scopes: KeyScopes::new([KeyScope::Inference]),
+        key_prefix: "sk-plat_changed".into(),
+        last_used_at: Some(world.now()),
+        created_at: world.now(),
+        ..key.clone()
+    };
+    keys.update(&acme.scope, &wanted).await.unwrap();
+    let expected = ApiKey {
+        name: wanted.name.clone(),
+        is_active: false,
+        expires_at: wanted.expires_at,
+        ..key
+    };
+    assert_eq!(keys.key(&acme.scope, key.id).await.unwrap(), expected);
+    assert_not_found(
+        keys.update(
+            &acme.scope,
+            &ApiKey {
+                id: KeyId::new(),
+                ..wanted
+            },
+        )
+        .await,
+    );
+}
+
+/// An operator key is on no platform's list and in no platform's reach.
+pub async fn operator_keys_belong_to_no_platform(world: &World) {
+    let acme = world.tenant("acme").await;
+    let keys = &world.stores.keys;
+    assert!(!keys.has_operator(&scopes::operator()).await.unwrap());
+    let operator = fixtures::key(KeyKind::Operator, world.now());
+    keys.create_operator(&scopes::operator(), operator.clone())
+        .await
+        .unwrap();
+    assert!(keys.has_operator(&scopes::operator()).await.unwrap());
+    assert_not_found(keys.key(&acme.scope, operator.id).await);
+    assert_not_found(keys.delete(&acme.scope, operator.id).await);
+    assert_not_found(keys.update(&acme.scope, &operator).await);
+    let page = keys
+        .list(&acme.scope, &own_keys(), Page::default())
+        .await
+        .unwrap();
+    assert_eq!((page.total, page.rows.len()), (1, 1));
+}

@@ -1,0 +1,24 @@
+//! Scopes without authentication: the suite stands in for the layer that makes them.
+
+use crate::auth::{DigestScope, OperatorScope, PlatformScope, SweeperScope, testing_scopes};
+use crate::id::PlatformId;
+
+/// The operator's authority.
+pub fn operator() -> OperatorScope {
+    testing_scopes::operator()
+}
+
+/// Authority over one platform.
+pub fn platform(id: PlatformId) -> PlatformScope {
+    operator().over(id)
+}
+
+/// Authority to look a key up.
+pub fn digest() -> DigestScope {
+    testing_scopes::digest()
+}
+
+/// The billing engine's authority.
+pub fn engine() -> SweeperScope {
+    testing_scopes::engine()
+}
