@@ -14,6 +14,7 @@ pub mod ledger;
 pub mod llm_config;
 pub mod node;
 pub mod platform;
+pub mod setting;
 pub mod slot;
 pub mod stream;
 pub mod unconfirmed;

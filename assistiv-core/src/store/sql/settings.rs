@@ -1,25 +1,13 @@
 //! Values that belong to the database as a whole, not to a tenant.
 
 use sea_orm::ActiveValue::Set;
-use sea_orm::entity::prelude::*;
+use sea_orm::EntityTrait;
 use sea_orm::sea_query::OnConflict;
 
 use super::SqlStore;
+use super::entities::setting::{ActiveModel, Column, Entity};
 use super::error::failed;
 use crate::store::StoreError;
-
-#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
-#[sea_orm(table_name = "settings")]
-pub struct Model {
-    #[sea_orm(primary_key, auto_increment = false)]
-    pub name: String,
-    pub value: Vec<u8>,
-}
-
-#[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
-pub enum Relation {}
-
-impl ActiveModelBehavior for ActiveModel {}
 
 const MASTER_KEY_CHECK: &str = "master_key_check";
 
