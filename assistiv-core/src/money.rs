@@ -112,8 +112,39 @@ fn decimal_text(raw: &RawValue) -> Result<String, AmountError> {
     Err(AmountError::Syntax)
 }
 
+/// An amount as its bare integer, for values that the gateway stores for itself: signed, and of any size.
+///
+/// Use as `#[serde(with = "crate::money::stored")]`. What callers send is read by the types' own `Deserialize`,
+/// which keeps to the ranges of the API.
+pub(crate) mod stored {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    /// An amount around an integer.
+    pub(crate) trait Integer: Copy {
+        fn from_integer(value: i64) -> Self;
+        fn integer(self) -> i64;
+    }
+
+    pub(crate) fn serialize<T: Integer, S: Serializer>(amount: &T, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_i64(amount.integer())
+    }
+
+    pub(crate) fn deserialize<'de, T: Integer, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+        i64::deserialize(deserializer).map(T::from_integer)
+    }
+}
+
 macro_rules! amount {
     ($name:ident, $unit:literal) => {
+        impl stored::Integer for $name {
+            fn from_integer(value: i64) -> Self {
+                Self(value)
+            }
+            fn integer(self) -> i64 {
+                self.0
+            }
+        }
+
         impl $name {
             /// Nothing.
             pub const ZERO: Self = Self(0);

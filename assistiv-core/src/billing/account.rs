@@ -16,6 +16,7 @@ pub struct Wallet {
     /// Its platform.
     pub platform_id: PlatformId,
     /// The sum of all its ledger entries; leases and holds do not reduce it.
+    #[serde(with = "crate::money::stored")]
     pub balance: NanoUsd,
     /// At or below this the wallet counts as low.
     pub low_balance_threshold: Option<NanoUsd>,
@@ -101,8 +102,10 @@ pub struct Budget {
     /// What it is set to.
     pub terms: BudgetTerms,
     /// USD used in this period, markup included.
+    #[serde(with = "crate::money::stored")]
     pub used_usd: NanoUsd,
     /// Tokens used in this period.
+    #[serde(with = "crate::money::stored")]
     pub used_tokens: Tokens,
     /// When the current period began.
     pub period_start: Timestamp,

@@ -131,16 +131,22 @@ pub struct PostedEntry {
     /// What it records.
     pub kind: EntryKind,
     /// Signed change of the wallet's balance, or of what remains of the budget.
+    #[serde(with = "crate::money::stored")]
     pub amount_usd: NanoUsd,
     /// Signed change of the remaining tokens.
+    #[serde(with = "crate::money::stored")]
     pub amount_tokens: Tokens,
     /// Signed change of the USD limit.
+    #[serde(with = "crate::money::stored")]
     pub limit_usd: NanoUsd,
     /// Signed change of the token limit.
+    #[serde(with = "crate::money::stored")]
     pub limit_tokens: Tokens,
     /// The wallet's balance, or what remains in USD, right after it.
+    #[serde(with = "crate::money::stored")]
     pub remaining_usd_after: NanoUsd,
     /// What remains in tokens right after it.
+    #[serde(with = "crate::money::stored")]
     pub remaining_tokens_after: Tokens,
     /// Why, for people.
     pub reason: Option<String>,

@@ -1,0 +1,133 @@
+//! `serve`: the gateway, until it is told to stop.
+
+use std::io::IsTerminal;
+use std::net::{IpAddr, SocketAddr};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::{CliError, terminal};
+use crate::api::{self, ApiState};
+use crate::config::{Config, LogFormat};
+use crate::http::body::BodyLimits;
+use crate::http::{HttpOptions, HttpService, Readiness, Server, ServerOptions};
+use crate::node::{self, Node};
+
+/// Starts the gateway of the configuration.
+pub(super) async fn run(config: Config) -> Result<ExitCode, CliError> {
+    start_log(&config);
+    let node = Node::open(&config).await?;
+    let listener = listen(config.server.listen).await?;
+    let address = listener.local_addr().context("the listener has no address")?;
+    terminal::message(&format!("assistiv-server listens on http://{address}"));
+    terminal::message(&format!("API             {}/v1", node::public_url(&config)));
+    if !node.has_operator_key().await? {
+        terminal::message(
+            "no operator key exists yet: stop the server and run `assistiv-server setup --platform NAME`, \
+             or set security.operator_key",
+        );
+    }
+    run_until_stopped(node, &config, listener).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Binds a listener.
+pub(super) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address).await;
+    listener.with_context(|| format!("server.listen: {address} cannot be used"))
+}
+
+/// Serves a node until a signal comes, then shuts down in order. A second signal ends the process at once.
+pub(super) async fn run_until_stopped(node: Node, config: &Config, listener: TcpListener) -> anyhow::Result<()> {
+    let stop = CancellationToken::new();
+    let server = server(&node, config, listener)?;
+    let signals = stop_on_signals(stop.clone());
+    let served = async {
+        server.run(stop, node.gateway(), config.limits.stream_drain).await;
+        node.close().await
+    };
+    tokio::select! {
+        closed = served => closed,
+        () = signals => anyhow::bail!("ended by a second signal"),
+    }
+}
+
+fn server(node: &Node, config: &Config, listener: TcpListener) -> anyhow::Result<Server> {
+    let docs_url: Arc<str> = node::public_url(config).into();
+    let body = BodyLimits { bytes: config.limits.body_bytes, stall: config.limits.body_timeout };
+    let management = api::router(ApiState {
+        gateway: node.gateway().clone(),
+        docs_url: docs_url.clone(),
+        body,
+        require_idempotency_key: config.api.require_idempotency_key,
+    });
+    let store = node.store().clone();
+    let readiness = Arc::new(Readiness::new(move || {
+        let store = store.clone();
+        async move { store.ping().await.is_ok() }
+    }));
+    let options = HttpOptions {
+        docs_url,
+        body,
+        uri_bytes: config.limits.uri_bytes,
+        header_count: config.limits.header_count,
+        readiness,
+    };
+    let service = HttpService::new(node.gateway().clone(), management, options);
+    Ok(Server::new(listener, service, ServerOptions {
+        header_timeout: config.limits.header_timeout,
+        header_bytes: config.limits.header_bytes,
+        idle_timeout: config.limits.idle_timeout,
+        connections: config.limits.connections,
+        drain_delay: config.server.drain_delay,
+        ..ServerOptions::default()
+    }))
+}
+
+/// Cancels the token at the first signal; resolves at the second.
+async fn stop_on_signals(stop: CancellationToken) {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    for first in [true, false] {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        if first {
+            tracing::info!("shutting down");
+            stop.cancel();
+        }
+    }
+}
+
+/// Writes the log to standard error: pretty for people, JSON for programs.
+pub(super) fn start_log(config: &Config) {
+    let filter = tracing_subscriber::EnvFilter::try_new(&config.log.level)
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let terminal = std::io::stderr().is_terminal();
+    let colour = terminal && std::env::var_os("NO_COLOR").is_none();
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour);
+    let pretty = match config.log.format {
+        LogFormat::Pretty => true,
+        LogFormat::Json => false,
+        _ => terminal,
+    };
+    // A second gateway in one process writes to the log of the first.
+    let _ = if pretty { builder.try_init() } else { builder.json().flatten_event(true).try_init() };
+}
+
+/// How long the demo waits for calls that are under way when it stops.
+pub(super) const DEMO_DRAIN: Duration = Duration::from_secs(2);
+
+/// Whether an address can be reached from this machine alone.
+pub(super) fn is_loopback(address: IpAddr) -> bool {
+    address.is_loopback()
+}
