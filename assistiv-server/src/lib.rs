@@ -1,4 +1,7 @@
 //! The assistiv gateway as a server.
 
+pub mod cli;
 pub mod config;
+pub mod http;
 pub mod mock;
+pub mod node;

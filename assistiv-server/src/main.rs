@@ -1,1 +1,11 @@
-fn main(){}
+//! The `assistiv-server` command.
+
+use std::process::ExitCode;
+
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    assistiv_server::cli::main()
+}

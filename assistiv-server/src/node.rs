@@ -1,0 +1,226 @@
+//! One gateway with its database and secrets, as a configuration describes it.
+
+mod master_key;
+
+pub use master_key::MasterKeyError;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context;
+use assistiv_core::auth::{KeyKind, KeyScopes, PresentedKey};
+use assistiv_core::billing::{
+    BeforeFirstByte, BillingOptions, DeliveryGate, LastRequest, MidstreamError, TopUpBy,
+};
+use assistiv_core::clock::{Clock, SystemClock};
+use assistiv_core::dispatch::DispatchOptions;
+use assistiv_core::id::KeyId;
+use assistiv_core::keys::ApiKey;
+use assistiv_core::provider::Registered;
+use assistiv_core::routing::Catalogue;
+use assistiv_core::secrets::MasterKeyCipher;
+use assistiv_core::store::sql::{SqlOptions, SqlStore};
+use assistiv_core::{Gateway, GatewayBuilder};
+use assistiv_providers::echo::Echo;
+use assistiv_providers::openai::OpenAiCompatible;
+use assistiv_providers::transport::{HttpTransport, OutboundGuard};
+use secrecy::ExposeSecret;
+
+use crate::config::{self, Config};
+
+/// The name of the database file in the data directory.
+const DATABASE_FILE: &str = "assistiv.db";
+
+/// A running gateway with what it stands on.
+pub struct Node {
+    gateway: Gateway,
+    store: SqlStore,
+    config: Config,
+}
+
+impl Node {
+    /// Opens the database, makes or checks the master key, and starts the gateway.
+    ///
+    /// # Errors
+    /// What stands in the way, with the remedy.
+    pub async fn open(config: &Config) -> anyhow::Result<Self> {
+        master_key::prepare_data_dir(&config.server.data_dir)?;
+        let path = database_path(config);
+        let store = SqlStore::open(SqlOptions::sqlite(&path))
+            .await
+            .with_context(|| format!("the database {} cannot be opened", path.display()))?;
+        let key = master_key::obtain(config, &store).await?;
+        let cipher = Arc::new(MasterKeyCipher::new(&key));
+        let gateway = builder(config)?
+            .stores(store.clone().into())
+            .cipher(cipher)
+            .build()
+            .await
+            .context("the gateway cannot start")?;
+        Ok(Self { gateway, store, config: config.clone() })
+    }
+
+    /// The gateway.
+    pub fn gateway(&self) -> &Gateway {
+        &self.gateway
+    }
+
+    /// The database.
+    pub fn store(&self) -> &SqlStore {
+        &self.store
+    }
+
+    /// Whether somebody can act as operator: by configuration or by a key that was set up.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn has_operator_key(&self) -> anyhow::Result<bool> {
+        let operator = self.gateway.local_operator().operate()?;
+        Ok(self.config.security.operator_key.is_some()
+            || self.gateway.stores().keys.has_operator(&operator).await?)
+    }
+
+    /// Stores an operator key: its digest alone.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn add_operator_key(&self, key: &PresentedKey) -> anyhow::Result<()> {
+        let operator = self.gateway.local_operator().operate()?;
+        let record = ApiKey {
+            id: KeyId::new(),
+            platform_id: None,
+            end_user_id: None,
+            kind: KeyKind::Operator,
+            digest: key.digest(),
+            key_prefix: key.shown_prefix(),
+            name: "Operator key".to_owned(),
+            scopes: KeyScopes::UNRESTRICTED,
+            is_active: true,
+            last_used_at: None,
+            expires_at: None,
+            created_at: SystemClock.now(),
+        };
+        Ok(self.gateway.stores().keys.create_operator(&operator, record).await?)
+    }
+
+    /// Shuts the gateway down in order.
+    ///
+    /// # Errors
+    /// When the database fails; the next start sweeps what is left.
+    pub async fn close(self) -> anyhow::Result<()> {
+        let patience = self.config.limits.stream_drain;
+        self.gateway.shut_down(patience).await.context("the gateway did not close cleanly")
+    }
+}
+
+/// Everything that would keep a node from starting, all at once; changes nothing.
+pub fn problems(config: &Config) -> Vec<String> {
+    let mut problems = Vec::new();
+    problems.extend(master_key::problems(config));
+    if let Err(error) = builder(config) {
+        problems.push(format!("{error:#}"));
+    }
+    problems.extend(port_problem(config));
+    problems
+}
+
+fn port_problem(config: &Config) -> Option<String> {
+    let listen = config.server.listen;
+    let error = std::net::TcpListener::bind(listen).err()?;
+    Some(format!("server.listen: {listen} cannot be used: {error}"))
+}
+
+fn database_path(config: &Config) -> PathBuf {
+    match &config.database.url {
+        Some(url) => PathBuf::from(url.trim_start_matches("sqlite://")),
+        None => config.server.data_dir.join(DATABASE_FILE),
+    }
+}
+
+/// A gateway builder with the adapters and parameters of a configuration.
+fn builder(config: &Config) -> anyhow::Result<GatewayBuilder> {
+    let mut catalogue = Catalogue::built_in()?;
+    for (slug, provider) in &config.providers {
+        let slug = slug.parse().with_context(|| format!("providers.{slug}"))?;
+        if let Some(base_url) = &provider.base_url {
+            catalogue.set_base_url(&slug, base_url).with_context(|| format!("providers.{slug}.base_url"))?;
+        }
+    }
+    let guard = OutboundGuard::new(config.security.outbound_allow.iter().map(ToString::to_string))?;
+    let transport = HttpTransport::builder()
+        .guard(guard)
+        .connect_timeout(config.limits.upstream_connect_timeout)
+        .build()
+        .context("the outbound client cannot be made")?;
+    let transport = Arc::new(transport);
+    let over_http = |adapter: OpenAiCompatible| Registered {
+        provider: Arc::new(adapter),
+        transport: transport.clone(),
+        needs_credential: true,
+    };
+    // A platform that wants the echo model says so with an LLM config, as for every other provider.
+    let echo = Registered { needs_credential: true, ..Echo::registered() };
+    let mut builder = Gateway::builder()
+        .provider("openai".parse()?, over_http(OpenAiCompatible::openai()))
+        .provider("xai".parse()?, over_http(OpenAiCompatible::xai()))
+        .provider("echo".parse()?, echo)
+        .catalogue(catalogue)
+        .billing(billing(&config.billing))
+        .dispatch(DispatchOptions {
+            first_byte: config.limits.first_byte_timeout,
+            idle: config.limits.upstream_idle_timeout,
+            total: config.limits.upstream_total_timeout,
+            docs_url: public_url(config),
+        })
+        .concurrent_calls(config.limits.concurrent_calls)
+        .topup_by(match config.api.wallet_topup {
+            config::WalletTopup::Operator => TopUpBy::Operator,
+            _ => TopUpBy::Platform,
+        });
+    if let Some(key) = &config.security.operator_key {
+        let key = key.expose_secret().parse().context("security.operator_key is not an operator key")?;
+        builder = builder.operator_key(key);
+    }
+    Ok(builder)
+}
+
+/// The base URL under which callers reach the server, without a slash at the end.
+pub fn public_url(config: &Config) -> String {
+    match &config.server.public_url {
+        Some(url) => url.as_str().trim_end_matches('/').to_owned(),
+        None => format!("http://{}", config.server.listen),
+    }
+}
+
+fn billing(config: &config::Billing) -> BillingOptions {
+    BillingOptions {
+        delivery_gate: match config.delivery_gate {
+            config::DeliveryGate::Relaxed => DeliveryGate::Relaxed,
+            config::DeliveryGate::Strict => DeliveryGate::Strict,
+        },
+        gate_timeout: config.gate_timeout,
+        lease_idle_return: config.lease_idle_return,
+        checkpoint_interval: config.checkpoint_interval,
+        before_first_byte: match config.before_first_byte {
+            config::BeforeFirstByte::Free => BeforeFirstByte::Free,
+            config::BeforeFirstByte::ChargeInput => BeforeFirstByte::ChargeInput,
+        },
+        midstream_error: match config.midstream_error {
+            config::MidstreamError::Free => MidstreamError::Free,
+            config::MidstreamError::ChargeObserved => MidstreamError::ChargeObserved,
+        },
+        last_request: match config.last_request {
+            config::LastRequest::Refuse => LastRequest::Refuse,
+            config::LastRequest::Allow => LastRequest::Allow,
+        },
+        hold_input_per_mille: config.hold_input_factor,
+        queue_max: config.queue_max,
+        ..BillingOptions::default()
+    }
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node").field("gateway", &self.gateway).finish_non_exhaustive()
+    }
+}
