@@ -18,6 +18,7 @@ mod llm_configs;
 mod lock;
 mod migrations;
 mod query;
+mod settings;
 mod tenancy;
 #[cfg(test)]
 mod tests;
@@ -204,6 +205,12 @@ impl SqlStore {
             },
         };
         self.0.writer.begin_with_options(options).await.map_err(failed)
+    }
+}
+
+impl From<SqlStore> for Stores {
+    fn from(store: SqlStore) -> Self {
+        store.stores()
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod m20261123_000001_tenancy;
 mod m20261123_000002_billing;
+mod m20261123_000003_settings;
 
 use std::collections::HashSet;
 
@@ -29,6 +30,7 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(m20261123_000001_tenancy::Migration),
             Box::new(m20261123_000002_billing::Migration),
+            Box::new(m20261123_000003_settings::Migration),
         ]
     }
 }
