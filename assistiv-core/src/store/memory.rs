@@ -52,7 +52,10 @@ struct State {
 impl MemoryStore {
     /// An empty store that takes its time from `clock`.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, state: Arc::default() }
+        Self {
+            clock,
+            state: Arc::default(),
+        }
     }
 
     /// An empty store, as all the stores of a gateway.
@@ -96,12 +99,18 @@ impl State {
     }
 
     fn end_user(&self, platform_id: PlatformId, id: EndUserId) -> Result<&EndUser, StoreError> {
-        let found = self.end_users.get(&id).filter(|user| user.platform_id == platform_id);
+        let found = self
+            .end_users
+            .get(&id)
+            .filter(|user| user.platform_id == platform_id);
         found.ok_or(StoreError::NotFound)
     }
 
     fn key(&self, platform_id: PlatformId, id: KeyId) -> Result<&ApiKey, StoreError> {
-        let found = self.keys.get(&id).filter(|key| key.platform_id == Some(platform_id));
+        let found = self
+            .keys
+            .get(&id)
+            .filter(|key| key.platform_id == Some(platform_id));
         found.ok_or(StoreError::NotFound)
     }
 }
@@ -120,7 +129,11 @@ fn newest_first<T, K: Ord>(
 fn page_of<T>(rows: Vec<T>, page: Page) -> Listed<T> {
     let total = rows.len() as u64;
     let offset = usize::try_from(page.offset()).unwrap_or(usize::MAX);
-    let rows = rows.into_iter().skip(offset).take(page.limit as usize).collect();
+    let rows = rows
+        .into_iter()
+        .skip(offset)
+        .take(page.limit as usize)
+        .collect();
     Listed { rows, total }
 }
 

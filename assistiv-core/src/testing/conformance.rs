@@ -4,6 +4,7 @@
 //! state: the books balance for every account, and entries replay to the balances shown.
 
 pub mod budgets;
+pub mod end_user_lists;
 pub mod end_users;
 pub mod idempotency;
 pub mod isolation;
@@ -115,12 +116,15 @@ macro_rules! store_conformance {
                     concurrent_first_calls_make_one_user,
                     an_inactive_user_gets_no_key,
                     the_key_unused_for_longest_gives_way,
+                    an_update_changes_only_what_may_change,
+                    deletion_takes_keys_and_budget_along,
+                    an_unknown_platform_has_no_users,
+                }
+                end_user_lists {
                     the_user_search_is_literal,
                     an_exact_external_id_comes_first,
                     users_are_filtered_and_paged,
                     users_are_found_by_either_name,
-                    an_update_changes_only_what_may_change,
-                    deletion_takes_keys_and_budget_along,
                 }
                 keys {
                     a_digest_finds_keys_of_every_kind,

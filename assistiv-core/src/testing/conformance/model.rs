@@ -4,6 +4,8 @@
 //! A step is a number; whatever number it is, it means something. So a property test can generate
 //! and shrink lists of numbers, and a failure is repeated by its list.
 
+mod acts;
+mod calls;
 mod play;
 mod sums;
 
