@@ -23,7 +23,12 @@ pub(super) async fn lease(
 ) -> Result<Vec<LeaseGrant>, StoreError> {
     let now = store.now();
     let txn = store.begin_write().await?;
-    let fence = Fence { node: batch.node, lane: Lane::Lease, seq: batch.seq, delivered_seq: None };
+    let fence = Fence {
+        node: batch.node,
+        lane: Lane::Lease,
+        seq: batch.seq,
+        delivered_seq: None,
+    };
     fence.pass(&txn, scope).await?;
 
     let divisor = divisor(&txn, scope).await?;
@@ -32,21 +37,31 @@ pub(super) async fn lease(
     let mut moves = Vec::with_capacity(batch.requests.len());
     let mut changed = Vec::with_capacity(batch.requests.len());
     for request in &batch.requests {
-        let Some(account) = accounts.get_mut(&request.account.0) else { continue };
+        let Some(account) = accounts.get_mut(&request.account.0) else {
+            continue;
+        };
         let grant = decide(account, request, divisor, now)?;
-        let moved = grant.granted.checked_sub(request.give_back).map_err(|_| corrupt("a lease left its range"))?;
+        let moved = grant
+            .granted
+            .checked_sub(request.give_back)
+            .map_err(|_| corrupt("a lease left its range"))?;
         if !moved.is_zero() {
             account.add_free(moved.negated())?;
             moves.push(slot::change(batch.node, request.account, moved));
             changed.push(request.account.0);
         }
-        grants.push(LeaseGrant { free: account.free(), ..grant });
+        grants.push(LeaseGrant {
+            free: account.free(),
+            ..grant
+        });
     }
     accounts.retain(|id, _| changed.contains(id));
     let mut rows: Vec<_> = accounts.into_values().collect();
     rows.sort_unstable_by_key(|row| (row.kind, row.id));
     write::accounts(&txn, rows, now).await?;
-    insert_rows(&txn, moves, Some(&slot::added())).await.map_err(failed)?;
+    insert_rows(&txn, moves, Some(&slot::added()))
+        .await
+        .map_err(failed)?;
     commit(txn).await?;
     Ok(grants)
 }
@@ -59,8 +74,18 @@ fn decide(
 ) -> Result<LeaseGrant, StoreError> {
     let (free, policy) = (account.free(), account.policy()?);
     let reset_due = policy.period_end.is_some_and(|end| end <= now);
-    let granted = if reset_due { Amounts::ZERO } else { grant(free, &policy, request, divisor) };
-    Ok(LeaseGrant { account: request.account, granted, free, policy, reset_due })
+    let granted = if reset_due {
+        Amounts::ZERO
+    } else {
+        grant(free, &policy, request, divisor)
+    };
+    Ok(LeaseGrant {
+        account: request.account,
+        granted,
+        free,
+        policy,
+        reset_due,
+    })
 }
 
 async fn lock_accounts(
