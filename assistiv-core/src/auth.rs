@@ -16,6 +16,9 @@ pub use layer::{Authenticate, AuthenticateLayer};
 pub use principal::{Identity, KeyScope, KeyScopes, Principal};
 pub use scope::{DigestScope, EndUserScope, OperatorScope, PlatformScope, SweeperScope};
 
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use scope::testing as testing_scopes;
+
 use crate::store::StoreError;
 
 /// Why a caller is refused.

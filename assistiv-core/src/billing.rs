@@ -30,13 +30,14 @@ pub use act::{
 };
 pub use amounts::{Amounts, Dimension, Dimensions, Legs, Overflow};
 pub use commands::{
-    BudgetOf, CreateBudget, DebitBudget, OwnBudget, ReadBudget, ReadWallet, RemoveBudget, RequestKey, TopUpBudget,
-    TopUpWallet, UpdateBudget, UpdateWallet, Wallets,
+    BudgetOf, CreateBudget, DebitBudget, OwnBudget, Performed, ReadBudget, ReadWallet, RemoveBudget, RequestKey,
+    TopUpBudget, TopUpBy, TopUpWallet, UpdateBudget, UpdateWallet, WalletKeeper, WalletWithEntries, Wallets,
 };
 pub use engine::{Billing, QueuePermit};
 pub use estimate::Estimate;
 pub use fund::{Fund, FundLayer};
 pub use hold::{Hold, OpenGate, Payer, SettleGate, Settled};
+pub(crate) use hold::Funds;
 pub use ledger::{
     BudgetLegs, ChargeFlags, EntryKind, EntrySource, EntryWithBalance, LedgerEntry, Metered,
 };

@@ -6,6 +6,8 @@
 mod chat;
 mod request;
 
+pub(crate) use chat::tokens_of_bytes;
+
 pub use request::{InferenceRequest, LimitField};
 
 use std::sync::Arc;

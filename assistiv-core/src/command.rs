@@ -37,7 +37,7 @@ pub trait Command<D>: Send + 'static {
 /// A scope that a principal may or may not have.
 pub trait Authority: Send + Sized + 'static {
     /// Whether the authority is over one platform, which the caller must name.
-    type Over: Send + 'static;
+    type Over: Send + Sync + 'static;
 
     /// Establishes the authority, before any look-up.
     ///
@@ -183,4 +183,23 @@ impl CommandError {
             other => Self::Store(other),
         }
     }
+}
+
+/// Checks a text that people chose: 1 to `max` characters, none of them a control character.
+pub(crate) fn check_text(param: &str, text: &str, max: usize) -> Option<FieldError> {
+    let length = text.chars().count();
+    let message = if length == 0 || length > max {
+        format!("must have 1 to {max} characters")
+    } else if text.chars().any(char::is_control) {
+        "must not contain control characters".to_owned()
+    } else {
+        return None;
+    };
+    Some(FieldError { param: param.to_owned(), message })
+}
+
+/// Fails with all errors that were found, if any.
+pub(crate) fn all_valid(errors: impl IntoIterator<Item = FieldError>) -> Result<(), CommandError> {
+    let errors: Vec<_> = errors.into_iter().collect();
+    if errors.is_empty() { Ok(()) } else { Err(CommandError::Fields(errors)) }
 }

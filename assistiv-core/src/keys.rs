@@ -2,7 +2,7 @@
 
 mod commands;
 
-pub use commands::{CreateKey, DeleteKey, IssuedKey, KeyOwner, Keys, ListKeys, UpdateKey};
+pub use commands::{CreateKey, DeleteKey, IssuedKey, Issuer, KeyOwner, Keys, ListKeys, UpdateKey};
 
 use crate::auth::{KeyDigest, KeyKind, KeyScopes};
 use crate::clock::Timestamp;

@@ -2,6 +2,7 @@
 
 mod commands;
 
+pub(crate) use commands::config_place;
 pub use commands::{CreateLlmConfig, DeleteLlmConfig, ListLlmConfigs, LlmConfigs, ReadLlmConfig, UpdateLlmConfig};
 
 use crate::clock::Timestamp;

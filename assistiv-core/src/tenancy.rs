@@ -1,12 +1,12 @@
 //! Platforms and their end users: types, settings and the commands on them.
 
-mod commands;
+pub(crate) mod commands;
 mod settings;
 mod slug;
 
 pub use commands::{
     CreateEndUser, CreatePlatform, CreatedEndUser, CreatedPlatform, DeleteEndUser, DeletePlatform, ListEndUsers,
-    ListPlatforms, ReadEndUser, ReadPlatform, Tenancy, UpdateEndUser, UpdatePlatform,
+    ListPlatforms, ReadEndUser, ReadOwnUser, ReadPlatform, Tenancy, UpdateEndUser, UpdatePlatform,
 };
 pub use settings::{BudgetView, PlatformSettings};
 pub use slug::PlatformSlug;

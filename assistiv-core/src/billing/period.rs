@@ -50,7 +50,7 @@ impl Period {
     /// A local midnight that does not exist is the first instant after the gap; one that occurs twice is the
     /// first of the two.
     pub fn bounds(self, at: Timestamp, zone: &ZoneName) -> Bounds {
-        let today = at.to_jiff().to_zoned(zone.0.clone()).date();
+        let today = at.to_jiff().to_zoned_datetime(zone.0.clone()).date();
         let one_time = Bounds { start: at, end: None };
         let (first, step) = match self {
             Self::OneTime => return one_time,

@@ -176,16 +176,9 @@ impl<'a> Reader<'a> {
     }
 
     fn stop(&mut self) {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Stop<'s> {
-            One(#[serde(borrow)] Cow<'s, str>),
-            Many(Vec<String>),
-        }
         let rule = format!("must be a string or an array of at most {STOP_MAX} strings");
-        if let Some(Stop::Many(list)) = self.field::<Stop<'_>>("stop", &rule)
-            && list.len() > STOP_MAX
-        {
+        let is_string = self.members.read::<Cow<'_, str>>("stop").is_ok();
+        if !is_string && self.field::<Vec<Cow<'_, str>>>("stop", &rule).is_some_and(|list| list.len() > STOP_MAX) {
             self.fail("stop", rule);
         }
     }

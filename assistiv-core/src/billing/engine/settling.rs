@@ -1,0 +1,316 @@
+//! Lane A: open records, checkpoints and settlements in numbered batches.
+//!
+//! One task, one batch in flight: take everything that waits, send it, await the commit, acknowledge, repeat.
+//! No timer; batches grow with the load by themselves. Enqueueing never blocks and never fails: each hold owns a
+//! permit of the queue from authorisation on.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::delivery::{Deliveries, DeliveryToken};
+use super::slice::Slice;
+use crate::auth::SweeperScope;
+use crate::billing::amounts::Amounts;
+use crate::billing::ledger::{BudgetLegs, EntryKind, LedgerEntry};
+use crate::billing::store::{Lane, LedgerStore, OpenStream, SettleBatch};
+use crate::id::{AccountId, EntryId, LogId, NodeId};
+use crate::store::StoreError;
+
+const RETRY_FIRST: Duration = Duration::from_millis(20);
+const RETRY_MAX: Duration = Duration::from_secs(1);
+
+/// Told when an operation is durable, with the token of its batch.
+pub(crate) type Ack = oneshot::Sender<DeliveryToken>;
+
+/// Something that waits for the lane.
+pub(crate) enum Operation {
+    /// Records a stream, or what it has cost so far.
+    Open { stream: Box<OpenStream>, ack: Option<Ack> },
+    /// Charges a call.
+    Settle(Box<Settlement>),
+    /// Removes the record of a stream that cost nothing.
+    Close { log_id: LogId, _permit: OwnedSemaphorePermit },
+}
+
+/// A charge on its way to the ledger.
+pub(crate) struct Settlement {
+    pub(crate) entry: LedgerEntry,
+    /// What to take from which slice.
+    pub(crate) debits: Vec<(Arc<Slice>, Amounts)>,
+    /// Whether a record of the stream may have been sent.
+    pub(crate) opened: bool,
+    pub(crate) ticket: Arc<Ticket>,
+    pub(crate) ack: Option<Ack>,
+    pub(crate) _permit: Option<OwnedSemaphorePermit>,
+}
+
+/// How far a settlement is, shared with the gate that waits for it.
+#[derive(Debug, Default)]
+pub(crate) struct Ticket(AtomicU8);
+
+const QUEUED: u8 = 0;
+const SENT: u8 = 1;
+const WITHDRAWN: u8 = 2;
+const TO_REFUND: u8 = 3;
+
+/// The queue in front of the lane.
+#[derive(Default)]
+pub(crate) struct SettleQueue {
+    waiting: Mutex<VecDeque<(Instant, Operation)>>,
+    arrived: Notify,
+}
+
+/// The lane itself: runs in one task.
+pub(crate) struct SettleLane {
+    pub(crate) store: Arc<dyn LedgerStore>,
+    pub(crate) node: NodeId,
+    pub(crate) queue: Arc<SettleQueue>,
+    pub(crate) deliveries: Deliveries,
+    pub(crate) batch_max: usize,
+    pub(crate) fenced: Arc<super::Fence>,
+}
+
+/// What a batch is made of, to be acknowledged when it is durable.
+#[derive(Default)]
+struct Pending {
+    opened: HashMap<LogId, (OpenStream, Vec<Ack>)>,
+    settled: Vec<Settlement>,
+    closed: Vec<LogId>,
+    permits: Vec<OwnedSemaphorePermit>,
+}
+
+// === impl Ticket ===
+
+impl Ticket {
+    /// Takes a settlement back whose answer will not be delivered. One that was sent already is refunded as soon
+    /// as its outcome is known.
+    pub(crate) fn withdraw(&self) {
+        let queued = self.0.compare_exchange(QUEUED, WITHDRAWN, Ordering::AcqRel, Ordering::Acquire);
+        if queued.is_err() {
+            let _ = self.0.compare_exchange(SENT, TO_REFUND, Ordering::AcqRel, Ordering::Acquire);
+        }
+    }
+
+    /// Marks the settlement as sent; `false` when it was withdrawn before.
+    fn send(&self) -> bool {
+        self.0.compare_exchange(QUEUED, SENT, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    fn wants_refund(&self) -> bool {
+        self.0.load(Ordering::Acquire) == TO_REFUND
+    }
+}
+
+// === impl SettleQueue ===
+
+impl SettleQueue {
+    pub(crate) fn push(&self, operation: Operation) {
+        self.lock().push_back((Instant::now(), operation));
+        self.arrived.notify_one();
+    }
+
+    /// How long the oldest operation has been waiting.
+    pub(crate) fn oldest(&self) -> Option<Duration> {
+        self.lock().front().map(|(since, _)| since.elapsed())
+    }
+
+    /// Wakes the lane, for instance to notice that it should stop.
+    pub(crate) fn wake(&self) {
+        self.arrived.notify_one();
+    }
+
+    fn take(&self, most: usize) -> Vec<Operation> {
+        let mut waiting = self.lock();
+        let count = waiting.len().min(most);
+        waiting.drain(..count).map(|(_, operation)| operation).collect()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<(Instant, Operation)>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl SettleLane ===
+
+impl SettleLane {
+    /// Runs until the engine closes and nothing waits any more.
+    pub(crate) async fn run(self, closing: tokio_util::sync::CancellationToken) {
+        let mut seq = 0;
+        loop {
+            let operations = self.queue.take(self.batch_max);
+            if operations.is_empty() {
+                if closing.is_cancelled() {
+                    return;
+                }
+                self.queue.arrived.notified().await;
+                continue;
+            }
+            let pending = Pending::merge(operations);
+            if pending.is_empty() {
+                continue;
+            }
+            seq += 1;
+            let batch = pending.batch(self.node, seq, self.deliveries.delivered_seq());
+            if self.apply(&batch).await {
+                self.deliveries.applied(seq);
+                self.acknowledge(pending, seq);
+            }
+            if self.fenced.is_fenced() {
+                // Gates see their senders dropped. What was not posted is not charged.
+                return;
+            }
+        }
+    }
+
+    /// Sends a batch until its outcome is known; whether it was applied.
+    async fn apply(&self, batch: &SettleBatch) -> bool {
+        let scope = SweeperScope::engine();
+        let mut pause = RETRY_FIRST;
+        loop {
+            let error = match self.store.settle(&scope, batch).await {
+                Ok(()) => {
+                    self.fenced.resume();
+                    return true;
+                }
+                Err(error) => error,
+            };
+            self.fenced.stall();
+            tracing::warn!(error = &error as &dyn std::error::Error, seq = batch.seq, "settlement batch failed");
+            match self.store.lane(&scope, self.node, Lane::Settle).await {
+                Ok(position) if position.seq == batch.seq => {
+                    self.fenced.resume();
+                    return true;
+                }
+                Ok(position) if position.fenced || position.seq != batch.seq - 1 => {
+                    tracing::error!(seq = batch.seq, found = position.seq, "the node was fenced");
+                    self.fenced.fence();
+                    return false;
+                }
+                Err(StoreError::Lost { .. }) => {
+                    self.fenced.fence();
+                    return false;
+                }
+                Ok(_) | Err(_) => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(RETRY_MAX);
+                }
+            }
+        }
+    }
+
+    fn acknowledge(&self, pending: Pending, seq: i64) {
+        for (_, (_, acks)) in pending.opened {
+            for ack in acks {
+                let _ = ack.send(self.deliveries.token(seq));
+            }
+        }
+        for settlement in pending.settled {
+            for (slice, amount) in &settlement.debits {
+                slice.flushed(*amount);
+                if settlement.entry.kind == EntryKind::Refund {
+                    slice.credited(amount.negated());
+                }
+            }
+            if settlement.ticket.wants_refund() {
+                self.queue.push(Operation::Settle(Box::new(settlement.refund())));
+            } else if let Some(ack) = settlement.ack {
+                // A gate that no longer waits drops the token at once: its answer is done with.
+                let _ = ack.send(self.deliveries.token(seq));
+            }
+        }
+    }
+}
+
+// === impl Pending ===
+
+impl Pending {
+    /// Merges what belongs to one call: a settlement supersedes the record of its stream.
+    fn merge(operations: Vec<Operation>) -> Self {
+        let mut pending = Self::default();
+        for operation in operations {
+            match operation {
+                Operation::Open { stream, ack } => {
+                    let log_id = stream.log_id;
+                    let (record, acks) = pending.opened.entry(log_id).or_insert_with(|| ((*stream).clone(), Vec::new()));
+                    *record = *stream;
+                    acks.extend(ack);
+                }
+                Operation::Settle(settlement) if settlement.ticket.send() => {
+                    pending.supersede(settlement.entry.uid, settlement.opened);
+                    pending.settled.push(*settlement);
+                }
+                Operation::Settle(settlement) => {
+                    for (slice, amount) in &settlement.debits {
+                        slice.unsettle(*amount);
+                    }
+                    pending.supersede(settlement.entry.uid, settlement.opened);
+                }
+                Operation::Close { log_id, _permit } => {
+                    pending.supersede(log_id, true);
+                    pending.permits.push(_permit);
+                }
+            }
+        }
+        pending
+    }
+
+    fn supersede(&mut self, log_id: LogId, opened: bool) {
+        self.opened.remove(&log_id);
+        if opened {
+            self.closed.push(log_id);
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.opened.is_empty() && self.settled.is_empty() && self.closed.is_empty()
+    }
+
+    fn batch(&self, node: NodeId, seq: i64, delivered_seq: i64) -> SettleBatch {
+        let mut debits: HashMap<AccountId, Amounts> = HashMap::new();
+        let mut entries = Vec::with_capacity(self.settled.len());
+        for settlement in &self.settled {
+            for (slice, amount) in &settlement.debits {
+                let sum = debits.entry(slice.account()).or_default();
+                *sum = sum.checked_add(*amount).unwrap_or(*sum);
+            }
+            entries.push(LedgerEntry { posted_by: Some((node, seq)), ..settlement.entry.clone() });
+        }
+        let mut debits: Vec<_> = debits.into_iter().collect();
+        debits.sort_unstable_by_key(|(account, _)| *account);
+        let opened = self.opened.values().map(|(stream, _)| stream.clone()).collect();
+        SettleBatch { node, seq, delivered_seq, opened, closed: self.closed.clone(), entries, debits }
+    }
+}
+
+// === impl Settlement ===
+
+impl Settlement {
+    /// The entry that gives back a charge whose answer was dropped after the charge had been sent.
+    fn refund(self) -> Self {
+        let charge = &self.entry;
+        let uid = EntryId::from_uuid(Uuid::new_v5(&charge.uid.as_uuid(), b"undelivered"));
+        let give_back = |legs: &BudgetLegs| BudgetLegs { remaining: legs.remaining.negated(), ..*legs };
+        let entry = LedgerEntry {
+            uid,
+            kind: EntryKind::Refund,
+            refers_to: Some(charge.uid),
+            wallet: charge.wallet.map(|(account, amount)| (account, amount.negated())),
+            budget: charge.budget.as_ref().map(give_back),
+            metered: None,
+            reason: Some("the answer was not delivered".to_owned()),
+            ..charge.clone()
+        };
+        let debits: Vec<_> = self.debits.iter().map(|(slice, amount)| (slice.clone(), amount.negated())).collect();
+        // What is given back may be spent only once the entry is durable: until then the slice owes it.
+        for (slice, amount) in &debits {
+            slice.owe(*amount);
+        }
+        Self { entry, debits, opened: false, ticket: Arc::default(), ack: None, _permit: self._permit }
+    }
+}

@@ -1,0 +1,288 @@
+//! The service at the inside of the stack.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Response};
+use http_body_util::{BodyExt, Limited};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tower::Service;
+
+use super::body::CallBody;
+use super::exchange::{Exchange, Step};
+use super::streaming::Streaming;
+use super::{COST_USD, LOG_ID, MAX_TOKENS, OVERHEAD_US, PROVIDER};
+use crate::Error;
+use crate::billing::{Ending, Funds, Hold, OpenGate};
+use crate::call::{Funded, Planned};
+use crate::provider::{Piece, ProviderError, ProviderErrorKind, UpstreamBody};
+use crate::routing::Target;
+use crate::runtime::Runtime;
+
+/// How much of an error answer is read.
+const ERROR_BODY_MAX: usize = 64 << 10;
+const ERROR_BODY_WAIT: Duration = Duration::from_secs(5);
+/// Answers read to their end without a caller, at a time.
+const DRAINS_MAX: usize = 256;
+
+/// Deadlines of calls to providers.
+#[derive(Clone, Debug)]
+pub struct DispatchOptions {
+    /// Until the first frame of an answer.
+    pub first_byte: Duration,
+    /// Between two frames.
+    pub idle: Duration,
+    /// For the whole answer.
+    pub total: Duration,
+    /// The base URL of this server's documentation, for errors inside streams.
+    pub docs_url: String,
+}
+
+/// Sends a funded call to its targets, in order, until one gives a frame.
+#[derive(Clone)]
+pub struct Dispatch {
+    shared: Arc<Shared>,
+}
+
+/// An answer whose first piece is there, with the gate that its content waits at.
+struct Attempt {
+    exchange: Exchange,
+    gate: Option<OpenGate>,
+}
+
+pub(super) struct Shared {
+    pub(super) options: DispatchOptions,
+    pub(super) runtime: Runtime,
+    pub(super) stopping: CancellationToken,
+    pub(super) drains: Arc<Semaphore>,
+}
+
+impl Default for DispatchOptions {
+    fn default() -> Self {
+        Self {
+            first_byte: Duration::from_secs(120),
+            idle: Duration::from_secs(60),
+            total: Duration::from_secs(600),
+            docs_url: String::new(),
+        }
+    }
+}
+
+// === impl Dispatch ===
+
+impl Dispatch {
+    pub(crate) fn new(options: DispatchOptions, runtime: Runtime, stopping: CancellationToken) -> Self {
+        let drains = Arc::new(Semaphore::new(DRAINS_MAX));
+        Self { shared: Arc::new(Shared { options, runtime, stopping, drains }) }
+    }
+}
+
+impl Service<Funded> for Dispatch {
+    type Response = Response<CallBody>;
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<CallBody>, Error>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, funded: Funded) -> Self::Future {
+        let shared = self.shared.clone();
+        Box::pin(async move { shared.dispatch(funded).await })
+    }
+}
+
+impl std::fmt::Debug for Dispatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Dispatch").field("options", &self.shared.options).finish_non_exhaustive()
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    async fn dispatch(self: Arc<Self>, funded: Funded) -> Result<Response<CallBody>, Error> {
+        let Funded { mut planned, mut hold } = funded;
+        let targets = std::mem::take(&mut planned.plan.targets);
+        let mut last_error = ProviderError::new(ProviderErrorKind::Failed);
+        for mut target in targets {
+            target.output_limit = hold.lowered_to().map(|limit| (limit / u64::from(planned.request.choices())).max(1));
+            hold.begin(&target);
+            let started = Instant::now();
+            match self.attempt(&planned, &target, hold, started).await {
+                Ok(attempt) => return self.answer(planned, target, attempt, started).await,
+                Err((error, held)) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        provider = %target.provider,
+                        request_id = &*planned.request_id,
+                        "attempt failed"
+                    );
+                    hold = held;
+                    hold.failed();
+                    let again = error.kind().may_try_another();
+                    last_error = error;
+                    if !again {
+                        break;
+                    }
+                }
+            }
+        }
+        hold.release();
+        Err(last_error.into())
+    }
+
+    /// Tries one target until its first piece is there. The hold comes back when it fails.
+    async fn attempt(
+        &self,
+        planned: &Planned,
+        target: &Target,
+        mut hold: Hold,
+        started: Instant,
+    ) -> Result<Attempt, (ProviderError, Hold)> {
+        let first_byte_at = started + self.options.first_byte;
+        let body = match self.send(planned, target, first_byte_at).await {
+            Ok(body) => body,
+            Err(error) => return Err((error, hold)),
+        };
+        hold.accepted();
+        // Queued at once, so that its commit overlaps with the wait for the first content.
+        let gate = planned.request.is_stream().then(|| hold.open());
+        let decoder = target.registered.provider.decoder(&planned.request, target);
+        let registered = target.registered.clone();
+        let mut exchange = Exchange::new(hold, registered, decoder, body, started, &self.options);
+        if gate.is_none() {
+            return Ok(Attempt { exchange, gate });
+        }
+        while exchange.out.peek().is_none() {
+            match exchange.step(first_byte_at).await {
+                Ok(Step::More | Step::Exhausted(_)) => {}
+                Ok(Step::End) => break,
+                Ok(Step::Quiet) => return Err((ProviderError::new(ProviderErrorKind::Timeout), exchange.hold)),
+                Err(error) => return Err((error, exchange.hold)),
+            }
+        }
+        Ok(Attempt { exchange, gate })
+    }
+
+    async fn send(
+        &self,
+        planned: &Planned,
+        target: &Target,
+        first_byte_at: Instant,
+    ) -> Result<UpstreamBody, ProviderError> {
+        let provider = &target.registered.provider;
+        let mut request = provider.encode(&planned.request, target)?;
+        if let Some(credential) = &target.credential {
+            provider.authorize(&mut request, credential).await?;
+        }
+        let sent = tokio::time::timeout_at(first_byte_at, target.registered.transport.send(request)).await;
+        let response = sent.map_err(|_| ProviderError::new(ProviderErrorKind::Timeout))??;
+        let (head, body) = response.into_parts();
+        if head.status.is_success() {
+            return Ok(body);
+        }
+        let body = Limited::new(body, ERROR_BODY_MAX).collect();
+        let body = match tokio::time::timeout(ERROR_BODY_WAIT, body).await {
+            Ok(Ok(body)) => body.to_bytes(),
+            // An error that cannot be read is still an error, with this status.
+            Ok(Err(_)) | Err(_) => bytes::Bytes::new(),
+        };
+        Err(provider.classify(head.status, &head.headers, &body))
+    }
+
+    async fn answer(
+        self: Arc<Self>,
+        planned: Planned,
+        target: Target,
+        attempt: Attempt,
+        started: Instant,
+    ) -> Result<Response<CallBody>, Error> {
+        let Attempt { mut exchange, gate } = attempt;
+        let lowered_to = exchange.hold.lowered_to();
+        let mut overhead = started.saturating_duration_since(planned.received_at);
+        let (body, cost) = if let Some(gate) = gate {
+            // An answer that is all there waits for its charge anyway. Nothing of the others is out yet: when
+            // one cannot be recorded, the caller gets a plain refusal and is charged nothing.
+            if !exchange.is_at_its_end()
+                && let Err(error) = gate.wait().await
+            {
+                exchange.hold.failed();
+                return Err(error.into());
+            }
+            let streaming = Streaming::new(exchange, self.clone(), planned.request_id.clone());
+            (CallBody::stream(streaming.into_stream()), None)
+        } else {
+            let (bytes, hold) = self.read_whole(exchange).await?;
+            let received = Instant::now();
+            let settled = hold.settle(Ending::Complete).whole().await?;
+            overhead += received.elapsed();
+            let cost = planned.identity.end_user_id().is_none().then(|| settled.legs.wallet);
+            (CallBody::whole(bytes, settled), cost)
+        };
+        let mut response = Response::new(body);
+        let headers = response.headers_mut();
+        if planned.request.is_stream() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+            headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+        } else {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        put(headers, LOG_ID, planned.log_id);
+        put(headers, PROVIDER, &target.provider);
+        put(headers, OVERHEAD_US, overhead.as_micros());
+        if let Some(limit) = lowered_to {
+            put(headers, MAX_TOKENS, limit);
+        }
+        if let Some(cost) = cost {
+            put(headers, COST_USD, cost);
+        }
+        Ok(response)
+    }
+
+    /// Reads an answer that is not streamed, to its end.
+    async fn read_whole(&self, mut exchange: Exchange) -> Result<(bytes::Bytes, Hold), Error> {
+        let end = loop {
+            let far = Instant::now() + self.options.total;
+            match exchange.step(far).await {
+                // An answer in one piece is bounded by its output limit; what it cost is charged in full.
+                Ok(Step::More | Step::Quiet | Step::Exhausted(Funds::Enough | Funds::Exhausted { .. })) => {}
+                Ok(Step::End) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        if let Err(error) = end {
+            // Nothing was delivered, so nothing is charged.
+            exchange.hold.failed();
+            exchange.hold.release();
+            return Err(error.into());
+        }
+        let _ = exchange.hold.observe(&exchange.out);
+        let mut bytes = bytes::BytesMut::new();
+        let mut pieces = std::iter::from_fn(|| exchange.out.pop());
+        if let Some(Piece::Content(first) | Piece::Terminal(first)) = pieces.next() {
+            let rest: Vec<_> = pieces.collect();
+            if rest.is_empty() {
+                return Ok((first, exchange.hold));
+            }
+            bytes.extend_from_slice(&first);
+            for Piece::Content(piece) | Piece::Terminal(piece) in rest {
+                bytes.extend_from_slice(&piece);
+            }
+        }
+        Ok((bytes.freeze(), exchange.hold))
+    }
+}
+
+fn put(headers: &mut HeaderMap, name: http::HeaderName, value: impl std::fmt::Display) {
+    if let Ok(value) = HeaderValue::from_str(&value.to_string()) {
+        headers.insert(name, value);
+    }
+}

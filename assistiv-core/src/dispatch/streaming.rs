@@ -1,0 +1,153 @@
+//! A streamed answer on its way to the caller.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::Stream;
+use tokio::time::Instant;
+use tokio_util::sync::WaitForCancellationFutureOwned;
+
+use super::exchange::{Exchange, Step};
+use super::service::Shared;
+use crate::billing::{Ending, FundError, Funds, Settled, Shortfall};
+use crate::error::{Error, Problem};
+use crate::provider::Piece;
+
+/// Silence after which a comment keeps the connection alive.
+const PING_AFTER: Duration = Duration::from_secs(15);
+const PING: &[u8] = b": ping\n\n";
+/// How long an answer is read on without its caller, where the provider bills it to the end anyway.
+const DRAIN_MAX: Duration = Duration::from_secs(60);
+
+/// Hands out content as it comes and the end once the charge is durable.
+pub(super) struct Streaming {
+    /// Taken when the answer has ended.
+    exchange: Option<Exchange>,
+    shared: Arc<Shared>,
+    request_id: Arc<str>,
+    stopping: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Kept until the body is dropped: only then is the delivery proved.
+    settled: Option<Settled>,
+}
+
+impl Streaming {
+    /// A stream of an answer whose first piece is there and whose open record is durable.
+    pub(super) fn new(exchange: Exchange, shared: Arc<Shared>, request_id: Arc<str>) -> Self {
+        let stopping = Box::pin(shared.stopping.clone().cancelled_owned());
+        Self { exchange: Some(exchange), shared, request_id, stopping, settled: None }
+    }
+
+    pub(super) fn into_stream(self) -> impl Stream<Item = Bytes> + Send {
+        futures_util::stream::unfold(self, |mut streaming| async move {
+            let bytes = streaming.next().await?;
+            Some((bytes, streaming))
+        })
+    }
+
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            let exchange = self.exchange.as_mut()?;
+            if !exchange.is_at_its_end()
+                && let Some(content) = content(exchange)
+            {
+                return Some(content);
+            }
+            let step = tokio::select! {
+                biased;
+                step = exchange.step(Instant::now() + PING_AFTER) => step,
+                () = &mut self.stopping => return self.fail(Ending::ShutDown, &Error::Draining).await,
+            };
+            match step {
+                Ok(Step::More) => {}
+                Ok(Step::Quiet) => return Some(Bytes::from_static(PING)),
+                Ok(Step::End) => return self.complete().await,
+                Ok(Step::Exhausted(funds)) => {
+                    let error = exhausted(funds);
+                    return self.fail(Ending::FundsExhausted, &error.into()).await;
+                }
+                Err(error) => return self.fail(Ending::ProviderFailed, &error.into()).await,
+            }
+        }
+    }
+
+    /// Everything that is left goes out at once, after the charge.
+    async fn complete(&mut self) -> Option<Bytes> {
+        let Exchange { hold, mut out, .. } = self.exchange.take()?;
+        match hold.settle(Ending::Complete).stream().await {
+            Ok(settled) => self.settled = Some(settled),
+            Err(error) => return Some(self.error_frame(&error.into())),
+        }
+        let mut rest = BytesMut::new();
+        while let Some(Piece::Content(bytes) | Piece::Terminal(bytes)) = out.pop() {
+            rest.extend_from_slice(&bytes);
+        }
+        Some(rest.freeze())
+    }
+
+    /// What was delivered is charged; the caller is told, and neither a finish reason nor `[DONE]` follows.
+    async fn fail(&mut self, ending: Ending, error: &Error) -> Option<Bytes> {
+        let mut exchange = self.exchange.take()?;
+        let before = content(&mut exchange).unwrap_or_default();
+        tracing::info!(error = error as &dyn std::error::Error, request_id = &*self.request_id, "stream failed");
+        self.settled = exchange.hold.settle(ending).stream().await.ok();
+        Some([before, self.error_frame(error)].concat().into())
+    }
+
+    fn error_frame(&self, error: &Error) -> Bytes {
+        let body = Problem::from(error).to_json(&self.request_id, &self.shared.options.docs_url);
+        format!("data: {body}\n\n").into()
+    }
+}
+
+impl Drop for Streaming {
+    fn drop(&mut self) {
+        let Some(exchange) = self.exchange.take() else { return };
+        if !exchange.registered.provider.bills_on_cancel() {
+            // Dropping the exchange cancels the call upstream, and its hold settles what was observed.
+            return;
+        }
+        if let Ok(place) = self.shared.drains.clone().try_acquire_owned() {
+            self.shared.runtime.spawn(async move {
+                let _place = place;
+                read_to_the_end(exchange).await;
+            });
+        }
+    }
+}
+
+async fn read_to_the_end(mut exchange: Exchange) {
+    let until = Instant::now() + DRAIN_MAX;
+    while Instant::now() < until && matches!(exchange.step(until).await, Ok(Step::More)) {
+        while exchange.out.pop().is_some() {}
+    }
+    drop(exchange.hold.settle(Ending::ClientGone));
+}
+
+/// All content that is there, up to the end of the answer.
+fn content(exchange: &mut Exchange) -> Option<Bytes> {
+    let out = &mut exchange.out;
+    let mut take = || match out.peek() {
+        Some(Piece::Content(_)) => out.pop(),
+        _ => None,
+    };
+    let Some(Piece::Content(first)) = take() else { return None };
+    let Some(Piece::Content(second)) = take() else { return Some(first) };
+    let mut all = BytesMut::from(&first[..]);
+    all.extend_from_slice(&second);
+    while let Some(Piece::Content(more)) = take() {
+        all.extend_from_slice(&more);
+    }
+    Some(all.freeze())
+}
+
+fn exhausted(funds: Funds) -> FundError {
+    let shortfall = Shortfall { transient: false, shown: None };
+    match funds {
+        Funds::Exhausted { of_budget: Some(dimension) } => {
+            FundError::BudgetExhausted { dimension, shortfall, resets_at: None }
+        }
+        _ => FundError::WalletInsufficient { shortfall },
+    }
+}

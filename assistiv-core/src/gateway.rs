@@ -1,0 +1,148 @@
+//! The gateway: wires stores, adapters and the engine together, and shuts them down in order.
+
+mod builder;
+
+pub use builder::{BuildError, GatewayBuilder};
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::admit::Admit;
+use crate::auth::{Authenticate, AuthError, Authenticator, PresentedKey, Principal};
+use crate::billing::{Billing, Fund, Wallets};
+use crate::call::Operation;
+use crate::command::Commands;
+use crate::dispatch::Dispatch;
+use crate::keys::Keys;
+use crate::llm_configs::LlmConfigs;
+use crate::provider::Providers;
+use crate::routing::{PlanCalls, Router};
+use crate::runtime::Runtime;
+use crate::store::{StoreError, Stores};
+use crate::tenancy::Tenancy;
+
+/// The inference stack: a service that takes a [`crate::Call`] and gives an HTTP response.
+///
+/// Each layer takes what the one before it makes, so the order is checked by the compiler.
+pub type Inference = Authenticate<PlanCalls<Admit<Fund<Dispatch>>>>;
+
+/// A running gateway. Cheap to clone.
+#[derive(Clone)]
+pub struct Gateway {
+    inference: Inference,
+    tenancy: Commands<Tenancy>,
+    keys: Commands<Keys>,
+    llm_configs: Commands<LlmConfigs>,
+    wallets: Commands<Wallets>,
+    authenticator: Authenticator,
+    router: Router,
+    billing: Billing,
+    providers: Providers,
+    stores: Stores,
+    runtime: Runtime,
+    /// Ends streams that outlast a shutdown's patience.
+    cut_streams: CancellationToken,
+}
+
+// === impl Gateway ===
+
+impl Gateway {
+    /// A builder with an in-memory store and the built-in catalogue.
+    pub fn builder() -> GatewayBuilder {
+        GatewayBuilder::default()
+    }
+
+    /// The inference stack, as a tower service.
+    pub fn inference(&self) -> Inference {
+        self.inference.clone()
+    }
+
+    /// Commands on platforms and end users.
+    pub fn tenancy(&self) -> &Commands<Tenancy> {
+        &self.tenancy
+    }
+
+    /// Commands on API keys.
+    pub fn keys(&self) -> &Commands<Keys> {
+        &self.keys
+    }
+
+    /// Commands on LLM configs.
+    pub fn llm_configs(&self) -> &Commands<LlmConfigs> {
+        &self.llm_configs
+    }
+
+    /// Commands on wallets and budgets.
+    pub fn wallets(&self) -> &Commands<Wallets> {
+        &self.wallets
+    }
+
+    /// Catalogue and routes.
+    pub fn router(&self) -> &Router {
+        &self.router
+    }
+
+    /// The billing engine.
+    pub fn billing(&self) -> &Billing {
+        &self.billing
+    }
+
+    /// The stores that the gateway works on.
+    pub fn stores(&self) -> &Stores {
+        &self.stores
+    }
+
+    /// Whether some adapter serves the operation for the provider.
+    pub fn providers(&self) -> &Providers {
+        &self.providers
+    }
+
+    /// Who presented a key, for management commands.
+    ///
+    /// # Errors
+    /// [`AuthError`] when the key is unknown or may not be used.
+    pub async fn principal(&self, key: &PresentedKey) -> Result<Principal, AuthError> {
+        self.authenticator.authenticate(key).await.map(Principal::from_identity)
+    }
+
+    /// The process itself, with an operator's authority: for the start-up code of a program that embeds the
+    /// gateway. Never hand it anything that came over a wire.
+    pub fn local_operator(&self) -> Principal {
+        Principal::local()
+    }
+
+    /// The operations that the gateway serves.
+    pub fn operations(&self) -> &'static [Operation] {
+        &[Operation::ChatCompletions]
+    }
+
+    /// Stops in order: no new calls, running ones get `patience`, streams that outlast it end with an error
+    /// frame; then everything that waits is written and all leases return.
+    ///
+    /// # Errors
+    /// When the store fails; the next start sweeps what is left.
+    pub async fn shut_down(&self, patience: Duration) -> Result<(), StoreError> {
+        let cut = self.cut_streams.clone();
+        let streams_end = async {
+            tokio::time::sleep(patience).await;
+            cut.cancel();
+            std::future::pending::<()>().await;
+        };
+        let grace = patience + self.billing.options().gate_timeout;
+        let closed = tokio::select! {
+            closed = self.billing.close(grace) => closed,
+            () = streams_end => Ok(()),
+        };
+        self.cut_streams.cancel();
+        let flushed = self.authenticator.flush_touched().await;
+        self.runtime.shut_down().await;
+        closed.and(flushed)
+    }
+}
+
+impl std::fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gateway").field("billing", &self.billing).finish_non_exhaustive()
+    }
+}

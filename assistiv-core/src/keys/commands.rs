@@ -1,0 +1,251 @@
+//! Commands on API keys.
+
+use std::sync::Arc;
+
+use super::ApiKey;
+use crate::auth::{AuthError, Authenticator, KeyKind, KeyScope, KeyScopes, PlatformScope, PresentedKey, Principal};
+use crate::clock::{Clock, Timestamp};
+use crate::command::{Authority, Command, CommandError, all_valid, check_text};
+use crate::error::{FieldError, Reason};
+use crate::id::{KeyId, PlatformId};
+use crate::store::{KeyFilter, Listed, Page, StoreError, Stores};
+use crate::tenancy::EndUserRef;
+use crate::tenancy::commands::end_users::{ACTIVE_KEYS_MAX, not_found};
+use crate::tenancy::commands::platforms::generate;
+
+const NAME_MAX: usize = 100;
+const PLATFORM_KEYS_MAX: u32 = 50;
+
+/// The domain of API keys.
+pub struct Keys {
+    pub(crate) stores: Stores,
+    pub(crate) authenticator: Authenticator,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// Authority to issue keys: over a platform, and how wide their scopes may be.
+#[derive(Clone, Debug)]
+pub struct Issuer {
+    scope: PlatformScope,
+    grantable: KeyScopes,
+}
+
+/// Whose key to make.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyOwner {
+    /// The platform's own.
+    Platform,
+    /// An end user's.
+    EndUser(EndUserRef),
+}
+
+/// Issues a key.
+#[derive(Clone, Debug)]
+pub struct CreateKey {
+    /// Whose.
+    pub owner: KeyOwner,
+    /// For people; 1 to 100 characters.
+    pub name: Option<String>,
+    /// What it may do; by default inference, and management for platform keys.
+    pub scopes: Option<KeyScopes>,
+    /// When it stops working; in the future.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// What [`CreateKey`] made.
+#[derive(Debug)]
+pub struct IssuedKey {
+    /// The key's record.
+    pub key: ApiKey,
+    /// The key itself: shown this once.
+    pub raw_key: PresentedKey,
+}
+
+/// Lists keys, never their text.
+#[derive(Clone, Debug)]
+pub struct ListKeys {
+    /// Keys of end users instead of the platform's own.
+    pub of_end_users: bool,
+    /// Keys of this end user alone.
+    pub end_user: Option<EndUserRef>,
+    /// Only active or only inactive ones.
+    pub is_active: Option<bool>,
+    /// Which page.
+    pub page: Page,
+}
+
+/// Changes a key; fields that are `None` stay. Scopes are fixed at creation.
+#[derive(Clone, Debug)]
+pub struct UpdateKey {
+    /// Which.
+    pub id: KeyId,
+    /// For people.
+    pub name: Option<String>,
+    /// Whether it works.
+    pub is_active: Option<bool>,
+    /// When it stops working; the inner `None` is never.
+    pub expires_at: Option<Option<Timestamp>>,
+}
+
+/// Revokes a key for good. With an end user, only a key of that user.
+#[derive(Clone, Debug)]
+pub struct DeleteKey {
+    /// Which.
+    pub id: KeyId,
+    /// Whose it must be.
+    pub end_user: Option<EndUserRef>,
+}
+
+impl Authority for Issuer {
+    type Over = PlatformId;
+
+    fn of(principal: &Principal, over: &PlatformId) -> Result<Self, AuthError> {
+        Ok(Self { scope: principal.manage(*over)?, grantable: principal.grantable() })
+    }
+}
+
+impl Command<Keys> for CreateKey {
+    const NAME: &'static str = "create_key";
+    type Authority = Issuer;
+    type Output = IssuedKey;
+
+    async fn run(self, domain: &Keys, issuer: Issuer) -> Result<IssuedKey, CommandError> {
+        let now = domain.clock.now();
+        let kind = match self.owner {
+            KeyOwner::Platform => KeyKind::Platform,
+            KeyOwner::EndUser(_) => KeyKind::EndUser,
+        };
+        let scopes = self.scopes.unwrap_or_else(|| default_scopes(kind, &issuer.grantable));
+        let misplaced = kind == KeyKind::EndUser && scopes.iter().any(|scope| scope == KeyScope::Management);
+        let errors = [
+            self.name.as_ref().and_then(|name| check_text("name", name, NAME_MAX)),
+            self.expires_at.filter(|at| *at <= now).map(|_| FieldError {
+                param: "expires_at".to_owned(),
+                message: "must be in the future".to_owned(),
+            }),
+            misplaced.then(|| FieldError {
+                param: "scopes".to_owned(),
+                message: "an end-user key cannot have `management`".to_owned(),
+            }),
+        ];
+        all_valid(errors.into_iter().flatten())?;
+        check_covered(kind, &issuer.grantable, &scopes)?;
+        let (end_user_id, active_max) = match &self.owner {
+            KeyOwner::Platform => (None, PLATFORM_KEYS_MAX),
+            KeyOwner::EndUser(end_user) => {
+                let user = domain.stores.tenancy.end_user(&issuer.scope, end_user).await.map_err(not_found)?;
+                if !user.is_active {
+                    return Err(CommandError::refused(Reason::END_USER_DISABLED, "this end user is disabled"));
+                }
+                (Some(user.id), ACTIVE_KEYS_MAX)
+            }
+        };
+        let raw_key = generate(kind)?;
+        let key = ApiKey {
+            id: KeyId::new(),
+            platform_id: Some(issuer.scope.platform_id()),
+            end_user_id,
+            kind,
+            digest: raw_key.digest(),
+            key_prefix: raw_key.shown_prefix(),
+            name: self.name.unwrap_or_else(|| "API key".to_owned()),
+            scopes,
+            is_active: true,
+            last_used_at: None,
+            expires_at: self.expires_at,
+            created_at: now,
+        };
+        match domain.stores.keys.create(&issuer.scope, key.clone(), active_max).await {
+            Err(StoreError::Conflict(_)) => {
+                let message = format!("at most {active_max} active keys are allowed; revoke one first");
+                Err(CommandError::refused(Reason::KEY_LIMIT_REACHED, message))
+            }
+            Err(error) => Err(not_found(error)),
+            Ok(()) => Ok(IssuedKey { key, raw_key }),
+        }
+    }
+}
+
+impl Command<Keys> for ListKeys {
+    const NAME: &'static str = "list_keys";
+    type Authority = PlatformScope;
+    type Output = Listed<ApiKey>;
+
+    async fn run(self, domain: &Keys, scope: PlatformScope) -> Result<Listed<ApiKey>, CommandError> {
+        let end_user_id = match &self.end_user {
+            None => None,
+            Some(end_user) => {
+                Some(domain.stores.tenancy.end_user(&scope, end_user).await.map_err(not_found)?.id)
+            }
+        };
+        let of_end_users = self.of_end_users || end_user_id.is_some();
+        let filter = KeyFilter { of_end_users, end_user_id, is_active: self.is_active };
+        Ok(domain.stores.keys.list(&scope, &filter, self.page).await?)
+    }
+}
+
+impl Command<Keys> for UpdateKey {
+    const NAME: &'static str = "update_key";
+    type Authority = PlatformScope;
+    type Output = ApiKey;
+
+    async fn run(self, domain: &Keys, scope: PlatformScope) -> Result<ApiKey, CommandError> {
+        all_valid(self.name.as_ref().and_then(|name| check_text("name", name, NAME_MAX)))?;
+        let mut key = domain.stores.keys.key(&scope, self.id).await.map_err(key_not_found)?;
+        key.name = self.name.unwrap_or(key.name);
+        key.is_active = self.is_active.unwrap_or(key.is_active);
+        key.expires_at = self.expires_at.unwrap_or(key.expires_at);
+        domain.stores.keys.update(&scope, &key).await.map_err(key_not_found)?;
+        domain.authenticator.forget(scope.platform_id());
+        Ok(key)
+    }
+}
+
+impl Command<Keys> for DeleteKey {
+    const NAME: &'static str = "delete_key";
+    type Authority = PlatformScope;
+    type Output = ();
+
+    async fn run(self, domain: &Keys, scope: PlatformScope) -> Result<(), CommandError> {
+        if let Some(end_user) = &self.end_user {
+            let user = domain.stores.tenancy.end_user(&scope, end_user).await.map_err(not_found)?;
+            let key = domain.stores.keys.key(&scope, self.id).await.map_err(key_not_found)?;
+            if key.end_user_id != Some(user.id) {
+                return Err(key_not_found(StoreError::NotFound));
+            }
+        }
+        domain.stores.keys.delete(&scope, self.id).await.map_err(key_not_found)?;
+        domain.authenticator.forget(scope.platform_id());
+        Ok(())
+    }
+}
+
+fn default_scopes(kind: KeyKind, grantable: &KeyScopes) -> KeyScopes {
+    let both = KeyScopes::new([KeyScope::Management, KeyScope::Inference]);
+    match kind {
+        KeyKind::EndUser => KeyScopes::new([KeyScope::Inference]),
+        // A key that may only manage cannot pass on what it lacks.
+        _ if grantable.cover(&both) => both,
+        _ => grantable.clone(),
+    }
+}
+
+/// No key issues wider scopes than its own. An end-user key is narrower than any platform key, whatever its
+/// scopes: it is the kind that limits it.
+fn check_covered(kind: KeyKind, grantable: &KeyScopes, scopes: &KeyScopes) -> Result<(), CommandError> {
+    if kind == KeyKind::EndUser || grantable.cover(scopes) {
+        return Ok(());
+    }
+    let missing = scopes.iter().find(|scope| !grantable.iter().any(|own| own == *scope));
+    Err(AuthError::InsufficientScope { required: missing.unwrap_or(KeyScope::Management) }.into())
+}
+
+fn key_not_found(error: StoreError) -> CommandError {
+    match error {
+        StoreError::Conflict(_) => CommandError::refused(
+            Reason::LAST_PLATFORM_KEY,
+            "this is the last active platform key that may manage; create another one first",
+        ),
+        other => CommandError::or_not_found(other, Reason::API_KEY_NOT_FOUND, "API key"),
+    }
+}

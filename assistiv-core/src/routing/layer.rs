@@ -1,0 +1,76 @@
+//! The layer that plans a call: `Authenticated → Planned`.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tower::{Layer, Service};
+
+use super::platform::Router;
+use crate::Error;
+use crate::call::{Authenticated, InferenceRequest, Planned};
+use crate::id::LogId;
+
+/// Applies [`PlanCalls`] to a service.
+#[derive(Clone, Debug)]
+pub struct PlanLayer {
+    router: Router,
+}
+
+/// Reads the request, and finds where it may go and what it may cost.
+#[derive(Clone, Debug)]
+pub struct PlanCalls<S> {
+    inner: S,
+    router: Router,
+}
+
+impl PlanLayer {
+    /// A layer that asks `router`.
+    pub fn new(router: Router) -> Self {
+        Self { router }
+    }
+}
+
+impl<S> Layer<S> for PlanLayer {
+    type Service = PlanCalls<S>;
+
+    fn layer(&self, inner: S) -> PlanCalls<S> {
+        PlanCalls { inner, router: self.router.clone() }
+    }
+}
+
+// === impl PlanCalls ===
+
+impl<S> Service<Authenticated> for PlanCalls<S>
+where
+    S: Service<Planned, Error = Error> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = S::Response;
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, authenticated: Authenticated) -> Self::Future {
+        let ready = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, ready);
+        let router = self.router.clone();
+        Box::pin(async move {
+            let Authenticated { call, identity } = authenticated;
+            let request = InferenceRequest::parse(call.operation, call.body)?;
+            let plan = router.plan(&identity, &request).await?;
+            let planned = Planned {
+                identity,
+                request,
+                plan,
+                log_id: LogId::new(),
+                request_id: call.request_id,
+                received_at: call.received_at,
+            };
+            inner.call(planned).await
+        })
+    }
+}

@@ -1,0 +1,350 @@
+//! Resolves a model for a platform: catalogue routes joined with the platform's own provider keys.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use moka::future::Cache;
+use tokio::time::Instant;
+
+use super::catalogue::{Catalogue, CatalogueModel, CatalogueRoute, ModelMode, UpstreamApi};
+use super::estimate::estimate;
+use super::plan::{Plan, Target};
+use super::slug::ModelSlug;
+use super::PlanError;
+use crate::auth::{Identity, PlatformScope};
+use crate::billing::BillingOptions;
+use crate::call::{InferenceRequest, Operation};
+use crate::clock::{Clock, Timestamp};
+use crate::id::PlatformId;
+use crate::llm_configs::{LlmConfig, config_place};
+use crate::provider::{Credential, Providers, Support};
+use crate::secrets::SecretCipher;
+use crate::store::{LlmConfigStore, StoreError};
+
+const PLATFORMS_MAX: u64 = 10_000;
+const FRESH_FOR: Duration = Duration::from_secs(60);
+const CANDIDATES_MAX: usize = 3;
+
+/// Plans calls: the catalogue as a snapshot, platforms' configs in a cache. Cheap to clone.
+#[derive(Clone)]
+pub struct Router(Arc<Inner>);
+
+struct Inner {
+    catalogue: ArcSwap<Catalogue>,
+    providers: Providers,
+    configs: Arc<dyn LlmConfigStore>,
+    cipher: Arc<dyn SecretCipher>,
+    clock: Arc<dyn Clock>,
+    billing: BillingOptions,
+    platforms: Cache<PlatformId, Entry>,
+    epoch: AtomicU64,
+}
+
+#[derive(Clone)]
+struct Entry {
+    keys: Option<Arc<[PlatformKey]>>,
+    epoch: u64,
+    at: Instant,
+}
+
+/// A platform's provider key, opened.
+struct PlatformKey {
+    config: LlmConfig,
+    /// `None` when it cannot be opened any more.
+    credential: Option<Credential>,
+}
+
+/// A model that a platform can use, for lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedModel {
+    /// What requests call it.
+    pub slug: ModelSlug,
+    /// When it came out.
+    pub released: Timestamp,
+    /// The provider that is tried first.
+    pub owned_by: super::ProviderSlug,
+}
+
+// === impl Router ===
+
+impl Router {
+    pub(crate) fn new(
+        catalogue: Catalogue,
+        providers: Providers,
+        configs: Arc<dyn LlmConfigStore>,
+        cipher: Arc<dyn SecretCipher>,
+        clock: Arc<dyn Clock>,
+        billing: BillingOptions,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            catalogue: ArcSwap::from_pointee(catalogue),
+            providers,
+            configs,
+            cipher,
+            clock,
+            billing,
+            platforms: Cache::new(PLATFORMS_MAX),
+            epoch: AtomicU64::new(0),
+        }))
+    }
+
+    /// The catalogue in use.
+    pub fn catalogue(&self) -> Arc<Catalogue> {
+        self.0.catalogue.load_full()
+    }
+
+    /// Plans a request: its targets in order, and what it may cost at most.
+    ///
+    /// # Errors
+    /// [`PlanError`] when there is no way to serve it.
+    pub async fn plan(&self, identity: &Identity, request: &InferenceRequest) -> Result<Plan, PlanError> {
+        let catalogue = self.catalogue();
+        let not_found = || self.not_found(&catalogue, request.model());
+        let (Some(scope), Some(profile)) = (identity.platform(), identity.profile()) else {
+            return Err(not_found());
+        };
+        let model = catalogue.model(request.model()).ok_or_else(not_found)?;
+        serves(model, request)?;
+        let keys = self.keys(scope).await?;
+        let now = self.0.clock.now();
+        let mut candidates = self.candidates(model, &keys, request.operation());
+        if candidates.is_empty() {
+            return Err(not_found());
+        }
+        candidates.sort_by_key(Candidate::order);
+        let mut unpriced = 0;
+        let mut sealed = 0;
+        let mut targets = Vec::with_capacity(CANDIDATES_MAX);
+        for candidate in candidates {
+            let prices = candidate.route.prices_at(now);
+            if prices.is_empty() {
+                unpriced += 1;
+            } else if candidate.is_sealed() {
+                sealed += 1;
+            } else if targets.len() < CANDIDATES_MAX
+                && let Some(target) = self.target(&catalogue, model, request, &candidate, prices)
+            {
+                targets.push(target);
+            }
+        }
+        match (targets.is_empty(), unpriced, sealed) {
+            (false, ..) => {}
+            (true, _, 1..) => return Err(PlanError::Secret),
+            (true, 1.., _) => return Err(PlanError::PricingMissing { model: model.slug.clone() }),
+            (true, ..) => return Err(not_found()),
+        }
+        let estimate = estimate(request, model, &targets, profile.settings.markup(), &self.0.billing);
+        Ok(Plan { targets, estimate })
+    }
+
+    /// The models that the platform can use, by slug; aliases are entries of their own.
+    ///
+    /// # Errors
+    /// When the platform's configs cannot be read.
+    pub async fn models(&self, scope: &PlatformScope) -> Result<Vec<ListedModel>, StoreError> {
+        let catalogue = self.catalogue();
+        let keys = self.keys(scope).await?;
+        let now = self.0.clock.now();
+        let mut listed: Vec<_> = catalogue.models().filter_map(|model| self.listed(model, &keys, now)).collect();
+        listed.sort_by(|a, b| a.slug.cmp(&b.slug));
+        Ok(listed)
+    }
+
+    /// One model by slug or alias, if the platform can use it. An answer carries the name that was asked for.
+    ///
+    /// # Errors
+    /// [`PlanError::ModelNotFound`]; or when the platform's configs cannot be read.
+    pub async fn model(&self, scope: &PlatformScope, name: &str) -> Result<ListedModel, PlanError> {
+        let catalogue = self.catalogue();
+        let keys = self.keys(scope).await?;
+        let listed = catalogue.model(name).and_then(|model| self.listed(model, &keys, self.0.clock.now()));
+        let slug = name.parse::<ModelSlug>().ok();
+        match (listed, slug) {
+            (Some(listed), Some(slug)) => Ok(ListedModel { slug, ..listed }),
+            _ => Err(self.not_found(&catalogue, name)),
+        }
+    }
+
+    /// The platform's configs have changed.
+    pub(crate) async fn forget(&self, platform: PlatformId) {
+        self.0.epoch.fetch_add(1, Ordering::AcqRel);
+        self.0.platforms.invalidate(&platform).await;
+    }
+
+    fn listed(&self, model: &CatalogueModel, keys: &[PlatformKey], now: Timestamp) -> Option<ListedModel> {
+        if model.mode != ModelMode::Chat {
+            return None;
+        }
+        let usable = |c: &Candidate<'_>| !c.is_sealed() && !c.route.prices_at(now).is_empty();
+        let mut candidates = self.candidates(model, keys, Operation::ChatCompletions);
+        candidates.retain(usable);
+        let first = candidates.iter().min_by_key(|candidate| candidate.order())?;
+        let owned_by = first.route.provider.clone();
+        Some(ListedModel { slug: model.slug.clone(), released: model.released, owned_by })
+    }
+
+    fn candidates<'a>(
+        &self,
+        model: &'a CatalogueModel,
+        keys: &'a [PlatformKey],
+        operation: Operation,
+    ) -> Vec<Candidate<'a>> {
+        let mut candidates = Vec::new();
+        for route in model.routes.iter().filter(|route| route.upstream_api == UpstreamApi::Chat) {
+            let Some(registered) = self.0.providers.find(&route.provider) else { continue };
+            if registered.provider.support(operation) == Support::Unsupported {
+                continue;
+            }
+            if !registered.needs_credential {
+                candidates.push(Candidate { route, key: None });
+                continue;
+            }
+            let serves = |key: &&PlatformKey| {
+                key.config.provider == route.provider
+                    && key.config.models.as_ref().is_none_or(|models| models.contains(&model.slug))
+            };
+            candidates.extend(keys.iter().filter(serves).map(|key| Candidate { route, key: Some(key) }));
+        }
+        candidates
+    }
+
+    fn target(
+        &self,
+        catalogue: &Catalogue,
+        model: &CatalogueModel,
+        request: &InferenceRequest,
+        candidate: &Candidate<'_>,
+        prices: Vec<Arc<crate::billing::Price>>,
+    ) -> Option<Target> {
+        let route = candidate.route;
+        Some(Target {
+            provider: route.provider.clone(),
+            registered: self.0.providers.find(&route.provider)?.clone(),
+            base_url: catalogue.provider(&route.provider)?.base_url.clone(),
+            slug: request.model().parse().unwrap_or_else(|_| model.slug.clone()),
+            model_id: model.id(),
+            upstream_model: route.provider_model_id.clone(),
+            limit_field: route.limit_field(request.output_limit().map(|(field, _)| field)),
+            output_limit: None,
+            prices: prices.into(),
+            config: candidate.key.map(|key| key.config.id),
+            credential: candidate.key.and_then(|key| key.credential.clone()),
+        })
+    }
+
+    async fn keys(&self, scope: &PlatformScope) -> Result<Arc<[PlatformKey]>, StoreError> {
+        let inner = &self.0;
+        let id = scope.platform_id();
+        let current = inner.epoch.load(Ordering::Acquire);
+        let stale = |entry: &Entry| entry.keys.is_none() || entry.epoch < current || entry.at.elapsed() > FRESH_FOR;
+        if let Some(entry) = inner.platforms.get(&id).await
+            && let Some(keys) = &entry.keys
+            && !stale(&entry)
+        {
+            return Ok(keys.clone());
+        }
+        let mut failure = None;
+        let load = async {
+            let epoch = inner.epoch.load(Ordering::Acquire);
+            let keys = match inner.configs.active(scope).await {
+                Ok(rows) => Some(rows.into_iter().map(|(config, secret)| inner.open(config, &secret.0)).collect()),
+                Err(error) => {
+                    failure = Some(error);
+                    None
+                }
+            };
+            Entry { keys, epoch, at: Instant::now() }
+        };
+        let entry = inner.platforms.entry(id).or_insert_with_if(load, |entry| stale(entry)).await.into_value();
+        match (entry.keys, failure) {
+            (Some(keys), _) => Ok(keys),
+            (None, Some(error)) => Err(error),
+            (None, None) => Err(StoreError::unavailable("the look-up of provider keys failed")),
+        }
+    }
+
+    fn not_found(&self, catalogue: &Catalogue, asked: &str) -> PlanError {
+        let nearest = catalogue
+            .models()
+            .map(|model| (distance(asked, model.slug.as_str()), &model.slug))
+            .filter(|(distance, slug)| *distance <= slug.as_str().len() / 3)
+            .min_by_key(|(distance, slug)| (*distance, slug.as_str().to_owned()));
+        let model = asked.chars().take(80).collect();
+        PlanError::ModelNotFound { model, suggestion: nearest.map(|(_, slug)| slug.clone()) }
+    }
+}
+
+impl Inner {
+    fn open(&self, config: LlmConfig, sealed: &[u8]) -> PlatformKey {
+        let opened = self.cipher.open(config_place(config.id), sealed);
+        if opened.is_err() {
+            tracing::error!(config = %config.id, "a provider key cannot be opened with this master key");
+        }
+        PlatformKey { config, credential: opened.ok().map(Credential::new) }
+    }
+}
+
+impl std::fmt::Debug for Router {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Router").field("providers", &self.0.providers).finish_non_exhaustive()
+    }
+}
+
+struct Candidate<'a> {
+    route: &'a CatalogueRoute,
+    key: Option<&'a PlatformKey>,
+}
+
+impl Candidate<'_> {
+    /// The platform's priority, the operator's, the default key, the oldest: lower first.
+    fn order(&self) -> (u16, u16, bool, Timestamp) {
+        let config = self.key.map(|key| &key.config);
+        (
+            config.map_or(0, |config| config.priority),
+            self.route.priority,
+            !config.is_some_and(|config| config.is_default),
+            config.map_or(Timestamp::from_micros(0), |config| config.created_at),
+        )
+    }
+
+    fn is_sealed(&self) -> bool {
+        self.key.is_some_and(|key| key.credential.is_none())
+    }
+}
+
+fn serves(model: &CatalogueModel, request: &InferenceRequest) -> Result<(), PlanError> {
+    let unsupported = |mode| PlanError::UnsupportedEndpoint { model: model.slug.clone(), mode };
+    if model.mode == ModelMode::Embedding {
+        return Err(unsupported("embeddings"));
+    }
+    if !model.routes.is_empty() && model.routes.iter().all(|route| route.upstream_api == UpstreamApi::Responses) {
+        return Err(unsupported("the Responses API"));
+    }
+    if let (Some(min), Some((field, limit))) = (model.min_output_tokens, request.output_limit())
+        && limit < min
+    {
+        return Err(PlanError::OutputLimitTooSmall { param: field.as_str(), min });
+    }
+    // Counted without a tokenizer, a prompt may look up to twice its size: only a hopeless one is refused here.
+    if let Some(limit) = model.context_window.filter(|limit| request.prompt_tokens() / 2 > *limit) {
+        return Err(PlanError::ContextLength { tokens: request.prompt_tokens() / 2, limit });
+    }
+    Ok(())
+}
+
+/// Edits between two names, for a suggestion.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().take(80).enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.iter().enumerate() {
+            let kept = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = kept.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}

@@ -1,0 +1,130 @@
+//! The in-memory backend: for tests, demos, and as the model that other backends are compared with.
+//!
+//! One mutex guards all state, so every method is one atomic act. Each method first checks
+//! everything that may stand against it and then writes, so that a refused act changes nothing.
+//! What is on the request path is found by map look-up; lists and sweeps walk what there is.
+
+mod acts;
+mod books;
+mod keys;
+mod lanes;
+mod ledger;
+mod llm_configs;
+mod tenancy;
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use self::books::Books;
+use self::lanes::Nodes;
+use super::{Listed, Page, StoreError, StoredSecret, Stores};
+use crate::auth::KeyDigest;
+use crate::clock::{Clock, Timestamp};
+use crate::id::{EndUserId, KeyId, LlmConfigId, PlatformId};
+use crate::keys::ApiKey;
+use crate::llm_configs::LlmConfig;
+use crate::tenancy::{EndUser, Platform, PlatformSlug};
+
+/// All stores, kept in memory. Clones share their state; it is gone with the last of them.
+#[derive(Clone)]
+pub struct MemoryStore {
+    clock: Arc<dyn Clock>,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    platforms: HashMap<PlatformId, Platform>,
+    slugs: HashMap<PlatformSlug, PlatformId>,
+    end_users: HashMap<EndUserId, EndUser>,
+    external_ids: HashMap<(PlatformId, String), EndUserId>,
+    keys: HashMap<KeyId, ApiKey>,
+    digests: HashMap<KeyDigest, KeyId>,
+    llm_configs: HashMap<LlmConfigId, (LlmConfig, StoredSecret)>,
+    books: Books,
+    nodes: Nodes,
+}
+
+// === impl MemoryStore ===
+
+impl MemoryStore {
+    /// An empty store that takes its time from `clock`.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, state: Arc::default() }
+    }
+
+    /// An empty store, as all the stores of a gateway.
+    pub fn stores(clock: Arc<dyn Clock>) -> Stores {
+        Self::new(clock).into()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// A panic elsewhere does not make the state unusable: no act leaves it half-written.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl From<MemoryStore> for Stores {
+    fn from(store: MemoryStore) -> Self {
+        let store = Arc::new(store);
+        Self {
+            tenancy: store.clone(),
+            keys: store.clone(),
+            llm_configs: store.clone(),
+            ledger: store,
+        }
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore").finish_non_exhaustive()
+    }
+}
+
+// === impl State ===
+
+impl State {
+    fn platform(&self, id: PlatformId) -> Result<&Platform, StoreError> {
+        self.platforms.get(&id).ok_or(StoreError::NotFound)
+    }
+
+    fn end_user(&self, platform_id: PlatformId, id: EndUserId) -> Result<&EndUser, StoreError> {
+        let found = self.end_users.get(&id).filter(|user| user.platform_id == platform_id);
+        found.ok_or(StoreError::NotFound)
+    }
+
+    fn key(&self, platform_id: PlatformId, id: KeyId) -> Result<&ApiKey, StoreError> {
+        let found = self.keys.get(&id).filter(|key| key.platform_id == Some(platform_id));
+        found.ok_or(StoreError::NotFound)
+    }
+}
+
+/// One page of `rows`, newest first; of rows made at the same instant, the one with the larger id
+/// first.
+fn newest_first<T, K: Ord>(
+    mut rows: Vec<T>,
+    age: impl Fn(&T) -> (Timestamp, K),
+    page: Page,
+) -> Listed<T> {
+    rows.sort_by_cached_key(|row| Reverse(age(row)));
+    page_of(rows, page)
+}
+
+fn page_of<T>(rows: Vec<T>, page: Page) -> Listed<T> {
+    let total = rows.len() as u64;
+    let offset = usize::try_from(page.offset()).unwrap_or(usize::MAX);
+    let rows = rows.into_iter().skip(offset).take(page.limit as usize).collect();
+    Listed { rows, total }
+}
+
+/// Whether `text` holds `part`, whatever the case of either; no character is a wildcard.
+fn contains_ignoring_case(text: &str, part: &str) -> bool {
+    text.to_lowercase().contains(&part.to_lowercase())
+}

@@ -1,0 +1,184 @@
+//! Acts on wallets and budgets: the shared rules decide, the books are written.
+
+use super::books::{Books, WalletRow};
+use crate::billing::{
+    ActContext, ActOutcome, ActRefusal, Amounts, Applied, Budget, BudgetState, Idempotency,
+    LedgerAct, NewBudget, NewWallet, Wallet, decide_budget, decide_wallet,
+};
+use crate::clock::Timestamp;
+use crate::id::{AccountId, EndUserId, EntryId, PlatformId};
+use crate::json::RawObject;
+use crate::money::NanoUsd;
+use crate::store::StoreError;
+
+/// What an act did, for repeats of its request.
+pub(super) struct StoredOutcome {
+    request_hash: [u8; 32],
+    outcome: ActOutcome,
+    account: Option<AccountId>,
+}
+
+type Decided = Result<Result<Applied, ActRefusal>, StoreError>;
+
+// === impl Books ===
+
+impl Books {
+    /// Performs an act once for each idempotency scope. Its end user was checked to be the
+    /// platform's.
+    pub(super) fn apply(
+        &mut self,
+        platform_id: PlatformId,
+        act: &LedgerAct,
+        context: &ActContext,
+        idempotency: Option<Idempotency>,
+        now: Timestamp,
+    ) -> Decided {
+        if let Some(key) = idempotency
+            && let Some(stored) = self.outcomes.get(&key.scope_hash)
+        {
+            return Ok(stored.replay(&key));
+        }
+        let result = match act.end_user() {
+            None => self.act_on_wallet(platform_id, act, context, now),
+            Some(end_user) => self.act_on_budget(platform_id, end_user, act, context, now),
+        };
+        if let (Some(key), Ok(Ok(applied))) = (idempotency, &result) {
+            let stored = StoredOutcome {
+                request_hash: key.request_hash,
+                outcome: applied.outcome.clone(),
+                account: applied.account,
+            };
+            self.outcomes.insert(key.scope_hash, stored);
+        }
+        result
+    }
+
+    /// Makes a platform's wallet with its account and first top-up.
+    pub(super) fn open_wallet(
+        &mut self,
+        platform_id: PlatformId,
+        new: &NewWallet,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let account = self.next_account();
+        let (uid, amount) = new.opening;
+        let decision = if amount.is_zero() {
+            None
+        } else {
+            let act = LedgerAct::TopUpWallet { amount };
+            let context = plain_context(uid);
+            let decision = decide_wallet(&act, &context, platform_id, account, NanoUsd::ZERO, now);
+            Some(decision.map_err(refused)?)
+        };
+        self.check_unposted(decision.iter().flat_map(|decision| &decision.entries))?;
+        let wallet = Wallet {
+            id: new.id,
+            platform_id,
+            balance: NanoUsd::ZERO,
+            low_balance_threshold: None,
+            is_active: true,
+            created_at: now,
+            updated_at: now,
+        };
+        self.open_account(account, platform_id, None, WalletRow::policy());
+        self.wallets.insert(platform_id, WalletRow { account, wallet });
+        decision.map_or(Ok(()), |decision| self.commit(account, decision, now))
+    }
+
+    /// Makes the first budget of an end user.
+    pub(super) fn open_budget(
+        &mut self,
+        platform_id: PlatformId,
+        end_user: EndUserId,
+        new: &NewBudget,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let act = LedgerAct::CreateBudget { end_user, budget: new.clone() };
+        let context = plain_context(new.opening);
+        let made = self.act_on_budget(platform_id, end_user, &act, &context, now)?;
+        made.map(|_| ()).map_err(refused)
+    }
+
+    /// An end user's active budget, after a reset that is due.
+    pub(super) fn budget(
+        &mut self,
+        end_user: EndUserId,
+        now: Timestamp,
+    ) -> Result<Option<Budget>, StoreError> {
+        self.reset(end_user, now)?;
+        let Some(record) = self.budgets.get(&end_user).filter(|record| record.is_active) else {
+            return Ok(None);
+        };
+        Ok(Some(record.with_remaining(self.total(record.account)?)))
+    }
+
+    fn act_on_wallet(
+        &mut self,
+        platform_id: PlatformId,
+        act: &LedgerAct,
+        context: &ActContext,
+        now: Timestamp,
+    ) -> Decided {
+        let account = self.wallet_account(platform_id).ok_or(StoreError::NotFound)?;
+        let before = self.total(account)?;
+        let decision = match decide_wallet(act, context, platform_id, account, before.usd, now) {
+            Ok(decision) => decision,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let entries = decision.posted(before);
+        self.commit(account, decision, now)?;
+        let wallet = Some(self.wallet(platform_id)?);
+        let outcome = ActOutcome { wallet, budget: None, entries };
+        Ok(Ok(Applied { outcome, replayed: false, account: Some(account) }))
+    }
+
+    fn act_on_budget(
+        &mut self,
+        platform_id: PlatformId,
+        end_user: EndUserId,
+        act: &LedgerAct,
+        context: &ActContext,
+        now: Timestamp,
+    ) -> Decided {
+        self.reset(end_user, now)?;
+        let record = self.budgets.get(&end_user);
+        let remaining = match record {
+            Some(record) => self.total(record.account)?,
+            None => Amounts::ZERO,
+        };
+        let state = BudgetState { record, remaining };
+        let new_account = || self.next_account();
+        let decided = decide_budget(act, context, platform_id, &state, new_account, now);
+        let decision = match decided {
+            Ok(decision) => decision,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let entries = decision.posted(remaining);
+        let record = decision.budget.clone().ok_or(StoreError::NotFound)?;
+        self.commit(record.account, decision, now)?;
+        let budget = Some(record.with_remaining(self.total(record.account)?));
+        let outcome = ActOutcome { wallet: None, budget, entries };
+        Ok(Ok(Applied { outcome, replayed: false, account: Some(record.account) }))
+    }
+}
+
+// === impl StoredOutcome ===
+
+impl StoredOutcome {
+    fn replay(&self, key: &Idempotency) -> Result<Applied, ActRefusal> {
+        if self.request_hash != key.request_hash {
+            return Err(ActRefusal::KeyReused);
+        }
+        Ok(Applied { outcome: self.outcome.clone(), replayed: true, account: self.account })
+    }
+}
+
+/// What is made together with a platform or an end user has nothing of a request of its own.
+fn plain_context(uid: EntryId) -> ActContext {
+    ActContext { uid, idempotency_key: None, reason: None, metadata: RawObject::new() }
+}
+
+/// Opening amounts are checked before they reach a store; one that the rules refuse cannot be kept.
+fn refused(refusal: ActRefusal) -> StoreError {
+    StoreError::Corrupt(refusal.to_string())
+}

@@ -1,0 +1,152 @@
+//! The ledger store's methods over the books and the nodes.
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use super::MemoryStore;
+use crate::auth::{OperatorScope, PlatformScope, SweeperScope};
+use crate::billing::{
+    AccountAudit, ActContext, ActRefusal, Applied, Budget, EntryKind, EntryWithBalance,
+    Idempotency, Lane, LanePosition, LeaseBatch, LeaseGrant, LedgerAct, LedgerEntry, LedgerStore,
+    SettleBatch, Sweep, Swept, Wallet,
+};
+use crate::id::{AccountId, EndUserId, EntryId, NodeId};
+use crate::store::{Listed, Page, StoreError};
+
+#[async_trait]
+impl LedgerStore for MemoryStore {
+    async fn open_node(
+        &self,
+        _scope: &SweeperScope,
+        _instance: Uuid,
+        _name: &str,
+    ) -> Result<NodeId, StoreError> {
+        Ok(self.lock().nodes.open())
+    }
+
+    async fn close_node(&self, _scope: &SweeperScope, node: NodeId) -> Result<(), StoreError> {
+        self.lock().retire(node, self.now()).map(|_| ())
+    }
+
+    async fn sweep(&self, _scope: &SweeperScope, which: Sweep) -> Result<Vec<Swept>, StoreError> {
+        match which {
+            Sweep::All => self.lock().sweep(self.now()),
+        }
+    }
+
+    async fn lane(
+        &self,
+        _scope: &SweeperScope,
+        node: NodeId,
+        lane: Lane,
+    ) -> Result<LanePosition, StoreError> {
+        self.lock().nodes.position(node, lane)
+    }
+
+    async fn settle(&self, _scope: &SweeperScope, batch: &SettleBatch) -> Result<(), StoreError> {
+        self.lock().settle(batch, self.now())
+    }
+
+    async fn lease(
+        &self,
+        _scope: &SweeperScope,
+        batch: &LeaseBatch,
+    ) -> Result<Vec<LeaseGrant>, StoreError> {
+        self.lock().lease(batch, self.now())
+    }
+
+    async fn reset_period(
+        &self,
+        _scope: &SweeperScope,
+        account: AccountId,
+    ) -> Result<bool, StoreError> {
+        let mut state = self.lock();
+        let end_user = state.books.accounts.get(&account).and_then(|account| account.end_user);
+        end_user.map_or(Ok(false), |end_user| state.books.reset(end_user, self.now()))
+    }
+
+    async fn budget_account(
+        &self,
+        scope: &PlatformScope,
+        end_user: EndUserId,
+    ) -> Result<Option<AccountId>, StoreError> {
+        let state = self.lock();
+        let record = state.books.budgets.get(&end_user);
+        let active =
+            record.filter(|record| record.is_active && record.platform_id == scope.platform_id());
+        Ok(active.map(|record| record.account))
+    }
+
+    async fn wallet(&self, scope: &PlatformScope) -> Result<Wallet, StoreError> {
+        self.lock().books.wallet(scope.platform_id())
+    }
+
+    async fn budget(
+        &self,
+        scope: &PlatformScope,
+        end_user: EndUserId,
+    ) -> Result<Option<Budget>, StoreError> {
+        let mut state = self.lock();
+        if state.end_user(scope.platform_id(), end_user).is_err() {
+            return Ok(None);
+        }
+        state.books.budget(end_user, self.now())
+    }
+
+    async fn apply(
+        &self,
+        scope: &PlatformScope,
+        act: &LedgerAct,
+        context: &ActContext,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Result<Applied, ActRefusal>, StoreError> {
+        let mut state = self.lock();
+        let platform_id = scope.platform_id();
+        state.platform(platform_id)?;
+        if let Some(end_user) = act.end_user() {
+            state.end_user(platform_id, end_user)?;
+        }
+        state.books.apply(platform_id, act, context, idempotency, self.now())
+    }
+
+    async fn wallet_entries(
+        &self,
+        scope: &PlatformScope,
+        page: Page,
+    ) -> Result<Listed<EntryWithBalance>, StoreError> {
+        let state = self.lock();
+        let account = state.books.wallet_account(scope.platform_id());
+        state.books.entries(account.ok_or(StoreError::NotFound)?, page)
+    }
+
+    async fn budget_entries(
+        &self,
+        scope: &PlatformScope,
+        end_user: EndUserId,
+        page: Page,
+    ) -> Result<Listed<EntryWithBalance>, StoreError> {
+        let state = self.lock();
+        state.end_user(scope.platform_id(), end_user)?;
+        match state.books.budget_account(end_user) {
+            Some(account) => state.books.entries(account, page),
+            None => Ok(Listed { rows: Vec::new(), total: 0 }),
+        }
+    }
+
+    async fn charge(
+        &self,
+        scope: &PlatformScope,
+        uid: EntryId,
+    ) -> Result<Option<LedgerEntry>, StoreError> {
+        let state = self.lock();
+        let own = |entry: &&LedgerEntry| {
+            entry.kind == EntryKind::Charge && entry.platform_id == scope.platform_id()
+        };
+        Ok(state.books.entry(uid).filter(own).cloned())
+    }
+
+    async fn audit(&self, _scope: &OperatorScope) -> Result<Vec<AccountAudit>, StoreError> {
+        let state = self.lock();
+        state.books.audit(|account| state.nodes.open_streams_on(account))
+    }
+}

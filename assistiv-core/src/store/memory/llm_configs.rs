@@ -1,0 +1,146 @@
+//! LLM configs and which of them is a provider's default.
+
+use async_trait::async_trait;
+
+use super::{MemoryStore, State, newest_first};
+use crate::auth::PlatformScope;
+use crate::id::{LlmConfigId, PlatformId};
+use crate::llm_configs::LlmConfig;
+use crate::routing::ProviderSlug;
+use crate::store::{Listed, LlmConfigStore, Page, StoreError, StoredSecret};
+
+#[async_trait]
+impl LlmConfigStore for MemoryStore {
+    async fn create(
+        &self,
+        scope: &PlatformScope,
+        mut config: LlmConfig,
+        secret: StoredSecret,
+    ) -> Result<LlmConfig, StoreError> {
+        let mut state = self.lock();
+        state.platform(scope.platform_id())?;
+        config.platform_id = scope.platform_id();
+        let id = config.id;
+        state.llm_configs.insert(id, (config, secret));
+        state.written(id)
+    }
+
+    async fn list(
+        &self,
+        scope: &PlatformScope,
+        page: Page,
+    ) -> Result<Listed<LlmConfig>, StoreError> {
+        let state = self.lock();
+        let rows = state.configs_of(scope.platform_id()).map(|(config, _)| config.clone());
+        Ok(newest_first(rows.collect(), age, page))
+    }
+
+    async fn active(
+        &self,
+        scope: &PlatformScope,
+    ) -> Result<Vec<(LlmConfig, StoredSecret)>, StoreError> {
+        let state = self.lock();
+        let configs = state.configs_of(scope.platform_id());
+        let mut active: Vec<_> = configs.filter(|(config, _)| config.is_active).cloned().collect();
+        active.sort_by_key(|(config, _)| age(config));
+        Ok(active)
+    }
+
+    async fn config(
+        &self,
+        scope: &PlatformScope,
+        id: LlmConfigId,
+    ) -> Result<LlmConfig, StoreError> {
+        self.lock().config(scope.platform_id(), id).cloned()
+    }
+
+    async fn update(
+        &self,
+        scope: &PlatformScope,
+        config: &LlmConfig,
+        secret: Option<StoredSecret>,
+    ) -> Result<LlmConfig, StoreError> {
+        let mut state = self.lock();
+        state.config(scope.platform_id(), config.id)?;
+        let (stored, stored_secret) =
+            state.llm_configs.get_mut(&config.id).ok_or(StoreError::NotFound)?;
+        stored.name.clone_from(&config.name);
+        stored.priority = config.priority;
+        stored.models.clone_from(&config.models);
+        stored.is_default = config.is_default;
+        stored.is_active = config.is_active;
+        stored.updated_at = config.updated_at;
+        if let Some(secret) = secret {
+            *stored_secret = secret;
+        }
+        state.written(config.id)
+    }
+
+    async fn delete(&self, scope: &PlatformScope, id: LlmConfigId) -> Result<(), StoreError> {
+        let mut state = self.lock();
+        let provider = state.config(scope.platform_id(), id)?.provider.clone();
+        state.llm_configs.remove(&id);
+        state.choose_default(scope.platform_id(), &provider, None);
+        Ok(())
+    }
+}
+
+// === impl State ===
+
+impl State {
+    fn configs_of(
+        &self,
+        platform_id: PlatformId,
+    ) -> impl Iterator<Item = &(LlmConfig, StoredSecret)> {
+        self.llm_configs.values().filter(move |(config, _)| config.platform_id == platform_id)
+    }
+
+    fn config(&self, platform_id: PlatformId, id: LlmConfigId) -> Result<&LlmConfig, StoreError> {
+        let found = self.llm_configs.get(&id).map(|(config, _)| config);
+        found.filter(|config| config.platform_id == platform_id).ok_or(StoreError::NotFound)
+    }
+
+    /// Lets the defaults follow a config that was just written, and reads it back.
+    fn written(&mut self, id: LlmConfigId) -> Result<LlmConfig, StoreError> {
+        let (config, _) = self.llm_configs.get(&id).ok_or(StoreError::NotFound)?;
+        let (platform_id, provider) = (config.platform_id, config.provider.clone());
+        self.choose_default(platform_id, &provider, Some(id));
+        self.config(platform_id, id).cloned()
+    }
+
+    /// A provider's active configs have one default: the one just written if it claims it, else the
+    /// one that is it already, else the one just written, else the newest.
+    fn choose_default(
+        &mut self,
+        platform_id: PlatformId,
+        provider: &ProviderSlug,
+        written: Option<LlmConfigId>,
+    ) {
+        let siblings = || {
+            let of_provider = |config: &&LlmConfig| config.provider == *provider;
+            self.configs_of(platform_id).map(|(config, _)| config).filter(of_provider)
+        };
+        let chosen = siblings()
+            .filter(|config| config.is_active)
+            .max_by_key(|config| {
+                let is_written = Some(config.id) == written;
+                (config.is_default && is_written, config.is_default, is_written, age(config))
+            })
+            .map(|config| config.id);
+        // While none is active, an inactive one may hold the place.
+        let claims = |id: &LlmConfigId| siblings().any(|c| c.id == *id && c.is_default);
+        let Some(chosen) = chosen.or(written.filter(claims)) else {
+            return;
+        };
+        let all: Vec<LlmConfigId> = siblings().map(|config| config.id).collect();
+        for id in all {
+            if let Some((config, _)) = self.llm_configs.get_mut(&id) {
+                config.is_default = id == chosen;
+            }
+        }
+    }
+}
+
+fn age(config: &LlmConfig) -> (crate::clock::Timestamp, LlmConfigId) {
+    (config.created_at, config.id)
+}

@@ -1,0 +1,234 @@
+//! Platforms and end users.
+
+use std::cmp::Reverse;
+
+use async_trait::async_trait;
+
+use super::{MemoryStore, State, contains_ignoring_case, newest_first, page_of};
+use crate::auth::{OperatorScope, PlatformScope};
+use crate::id::{EndUserId, KeyId, PlatformId};
+use crate::keys::ApiKey;
+use crate::store::{
+    EndUserFilter, Listed, NewEndUser, NewPlatform, Page, PlatformFilter, StoreError, TenancyStore,
+    Upsert,
+};
+use crate::tenancy::{EndUser, EndUserRef, Platform, PlatformSlug};
+
+#[async_trait]
+impl TenancyStore for MemoryStore {
+    async fn create_platform(
+        &self,
+        _scope: &OperatorScope,
+        new: NewPlatform,
+    ) -> Result<Platform, StoreError> {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let NewPlatform { platform, mut key, wallet } = new;
+        state.check_slug(&platform.slug, None)?;
+        state.check_digest(&key)?;
+        state.books.open_wallet(platform.id, &wallet, self.now())?;
+        (key.platform_id, key.end_user_id) = (Some(platform.id), None);
+        state.insert_key(key);
+        state.slugs.insert(platform.slug.clone(), platform.id);
+        state.platforms.insert(platform.id, platform.clone());
+        Ok(platform)
+    }
+
+    async fn platforms(
+        &self,
+        _scope: &OperatorScope,
+        filter: &PlatformFilter,
+        page: Page,
+    ) -> Result<Listed<Platform>, StoreError> {
+        let matches = |platform: &&Platform| {
+            filter.query.as_deref().is_none_or(|query| {
+                contains_ignoring_case(&platform.name, query)
+                    || contains_ignoring_case(platform.slug.as_str(), query)
+            })
+        };
+        let rows = self.lock().platforms.values().filter(matches).cloned().collect();
+        Ok(newest_first(rows, |platform: &Platform| (platform.created_at, platform.id), page))
+    }
+
+    async fn platform(&self, scope: &PlatformScope) -> Result<Platform, StoreError> {
+        self.lock().platform(scope.platform_id()).cloned()
+    }
+
+    async fn update_platform(
+        &self,
+        scope: &PlatformScope,
+        platform: &Platform,
+    ) -> Result<(), StoreError> {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let id = scope.platform_id();
+        state.check_slug(&platform.slug, Some(id))?;
+        let stored = state.platforms.get_mut(&id).ok_or(StoreError::NotFound)?;
+        state.slugs.remove(&stored.slug);
+        state.slugs.insert(platform.slug.clone(), id);
+        *stored = Platform { id, created_at: stored.created_at, ..platform.clone() };
+        Ok(())
+    }
+
+    async fn delete_platform(&self, scope: &PlatformScope) -> Result<(), StoreError> {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let id = scope.platform_id();
+        let platform = state.platforms.remove(&id).ok_or(StoreError::NotFound)?;
+        state.slugs.remove(&platform.slug);
+        state.end_users.retain(|_, user| user.platform_id != id);
+        state.external_ids.retain(|(platform_id, _), _| *platform_id != id);
+        state.remove_keys(|key| key.platform_id == Some(id));
+        state.llm_configs.retain(|_, (config, _)| config.platform_id != id);
+        state.books.close_platform(id);
+        Ok(())
+    }
+
+    async fn create_end_user(
+        &self,
+        scope: &PlatformScope,
+        new: NewEndUser,
+    ) -> Result<Upsert<EndUser>, StoreError> {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let platform_id = scope.platform_id();
+        state.platform(platform_id)?;
+        state.check_digest(&new.key)?;
+        let name = (platform_id, new.end_user.external_id.clone());
+        if let Some(id) = state.external_ids.get(&name).copied() {
+            return state.add_key_to_existing(platform_id, id, new).map(Upsert::Existing);
+        }
+        let NewEndUser { mut end_user, mut key, budget, active_keys_max: _ } = new;
+        end_user.platform_id = platform_id;
+        if let Some(budget) = &budget {
+            state.books.open_budget(platform_id, end_user.id, budget, self.now())?;
+        }
+        (key.platform_id, key.end_user_id) = (Some(platform_id), Some(end_user.id));
+        state.insert_key(key);
+        state.external_ids.insert(name, end_user.id);
+        state.end_users.insert(end_user.id, end_user.clone());
+        Ok(Upsert::Created(end_user))
+    }
+
+    async fn end_users(
+        &self,
+        scope: &PlatformScope,
+        filter: &EndUserFilter,
+        page: Page,
+    ) -> Result<Listed<EndUser>, StoreError> {
+        let matches = |user: &&EndUser| {
+            user.platform_id == scope.platform_id()
+                && filter.external_id.as_ref().is_none_or(|id| *id == user.external_id)
+                && filter.is_active.is_none_or(|active| active == user.is_active)
+                && filter.query.as_deref().is_none_or(|query| {
+                    contains_ignoring_case(&user.external_id, query)
+                        || user
+                            .display_name
+                            .as_deref()
+                            .is_some_and(|name| contains_ignoring_case(name, query))
+                })
+        };
+        let mut rows: Vec<EndUser> =
+            self.lock().end_users.values().filter(matches).cloned().collect();
+        rows.sort_by_key(|user| {
+            let exact = filter.query.as_ref() == Some(&user.external_id);
+            Reverse((exact, user.created_at, user.id))
+        });
+        Ok(page_of(rows, page))
+    }
+
+    async fn end_user(
+        &self,
+        scope: &PlatformScope,
+        end_user: &EndUserRef,
+    ) -> Result<EndUser, StoreError> {
+        let state = self.lock();
+        let id = match end_user {
+            EndUserRef::Id(id) => *id,
+            EndUserRef::External(name) => {
+                let name = (scope.platform_id(), name.clone());
+                state.external_ids.get(&name).copied().ok_or(StoreError::NotFound)?
+            }
+        };
+        state.end_user(scope.platform_id(), id).cloned()
+    }
+
+    async fn update_end_user(
+        &self,
+        scope: &PlatformScope,
+        end_user: &EndUser,
+    ) -> Result<(), StoreError> {
+        let mut state = self.lock();
+        state.end_user(scope.platform_id(), end_user.id)?;
+        let stored = state.end_users.get_mut(&end_user.id).ok_or(StoreError::NotFound)?;
+        stored.display_name.clone_from(&end_user.display_name);
+        stored.metadata.clone_from(&end_user.metadata);
+        stored.is_active = end_user.is_active;
+        stored.updated_at = end_user.updated_at;
+        Ok(())
+    }
+
+    async fn delete_end_user(
+        &self,
+        scope: &PlatformScope,
+        id: EndUserId,
+    ) -> Result<(), StoreError> {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let name = state.end_user(scope.platform_id(), id)?.external_id.clone();
+        state.end_users.remove(&id);
+        state.external_ids.remove(&(scope.platform_id(), name));
+        state.remove_keys(|key| key.end_user_id == Some(id));
+        state.books.close_budget(id);
+        Ok(())
+    }
+}
+
+// === impl State ===
+
+impl State {
+    fn check_slug(&self, slug: &PlatformSlug, own: Option<PlatformId>) -> Result<(), StoreError> {
+        match self.slugs.get(slug) {
+            Some(holder) if Some(*holder) != own => Err(StoreError::Conflict("slug")),
+            _ => Ok(()),
+        }
+    }
+
+    fn add_key_to_existing(
+        &mut self,
+        platform_id: PlatformId,
+        id: EndUserId,
+        new: NewEndUser,
+    ) -> Result<EndUser, StoreError> {
+        let end_user = self.end_user(platform_id, id)?.clone();
+        if !end_user.is_active {
+            return Err(StoreError::Conflict("inactive end user"));
+        }
+        self.revoke_unused(id, new.active_keys_max);
+        let key = ApiKey { platform_id: Some(platform_id), end_user_id: Some(id), ..new.key };
+        self.insert_key(key);
+        Ok(end_user)
+    }
+
+    /// Makes room for one more active key: the ones unused for longest are revoked.
+    fn revoke_unused(&mut self, end_user: EndUserId, active_max: u32) {
+        let of_user = |key: &&mut ApiKey| key.is_active && key.end_user_id == Some(end_user);
+        let mut active: Vec<&mut ApiKey> = self.keys.values_mut().filter(of_user).collect();
+        // A key that was never used counts from when it was made.
+        active.sort_by_key(|key| {
+            Reverse((key.last_used_at.unwrap_or(key.created_at), key.created_at, key.id))
+        });
+        let kept = (active_max as usize).saturating_sub(1);
+        for key in active.into_iter().skip(kept) {
+            key.is_active = false;
+        }
+    }
+
+    fn remove_keys(&mut self, gone: impl Fn(&ApiKey) -> bool) {
+        let ids: Vec<KeyId> =
+            self.keys.values().filter(|key| gone(key)).map(|key| key.id).collect();
+        for id in ids {
+            self.remove_key(id);
+        }
+    }
+}
