@@ -1,4 +1,5 @@
 //! The assistiv gateway as a server.
 
 pub mod config;
+pub mod http;
 pub mod mock;
