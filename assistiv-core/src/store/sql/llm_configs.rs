@@ -31,13 +31,7 @@ impl LlmConfigStore for SqlStore {
         row.insert(&txn)
             .await
             .map_err(|error| conflict(error, "LLM config"))?;
-        settle_default(
-            &txn,
-            scope,
-            &config.provider,
-            config.is_default.then_some(config.id),
-        )
-        .await?;
+        settle_default(&txn, scope, &config.provider, Some(config.id)).await?;
         let stored = find(&txn, scope, config.id).await?;
         commit(txn).await?;
         Ok(stored.into_domain()?.0)
@@ -96,13 +90,7 @@ impl LlmConfigStore for SqlStore {
             ..llm_config::row(scope, config, secret)?
         };
         row.update(&txn).await.map_err(failed)?;
-        settle_default(
-            &txn,
-            scope,
-            &before.provider,
-            config.is_default.then_some(config.id),
-        )
-        .await?;
+        settle_default(&txn, scope, &before.provider, Some(config.id)).await?;
         let stored = find(&txn, scope, config.id).await?;
         commit(txn).await?;
         Ok(stored.into_domain()?.0)
@@ -140,30 +128,39 @@ async fn find(
         .ok_or(StoreError::NotFound)
 }
 
-/// Sees to it that a provider has at most one default, and one where it has an active config: the
-/// chosen one, else the default that is there, else the newest active config.
+/// A provider's active configs have one default: the one just written if it claims to be it, else
+/// the one that is it already, else the one just written, else the newest. While none is active, an
+/// inactive one may hold the place.
 async fn settle_default(
     txn: &DatabaseTransaction,
     scope: &PlatformScope,
     provider: &ProviderSlug,
-    chosen: Option<LlmConfigId>,
+    written: Option<LlmConfigId>,
 ) -> Result<(), StoreError> {
     let configs = newest_first(llm_config::Entity::of_provider(scope, provider)).lock_exclusive();
     let configs = configs.all(txn).await.map_err(failed)?;
-    let default = configs
-        .iter()
-        .rev()
-        .filter(|config| config.is_active)
-        // Of several that are as good, the last one counts: the newest.
-        .max_by_key(|config| {
-            (
-                chosen.is_some_and(|id| id.as_uuid() == config.id),
-                config.is_default,
-            )
-        })
-        .map(|config| config.id);
+    let is_written =
+        |config: &llm_config::Model| written.is_some_and(|id| id.as_uuid() == config.id);
+    let claim = |config: &&llm_config::Model| {
+        let written = is_written(config);
+        (config.is_default && written, config.is_default, written)
+    };
+    // Of several claims that are as good, the last one counts: the newest.
+    let active = configs.iter().rev().filter(|config| config.is_active);
+    let holder = || {
+        configs
+            .iter()
+            .find(|config| is_written(config) && config.is_default)
+    };
+    let Some(default) = active
+        .max_by_key(claim)
+        .or_else(holder)
+        .map(|config| config.id)
+    else {
+        return Ok(());
+    };
     for config in configs {
-        let is_default = Some(config.id) == default;
+        let is_default = config.id == default;
         if config.is_default != is_default {
             let mut row = config.into_active_model();
             row.is_default = Set(is_default);

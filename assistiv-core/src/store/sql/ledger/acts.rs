@@ -2,7 +2,8 @@
 
 use sea_orm::sea_query::{Expr, OnConflict};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect, Set,
+    ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, PaginatorTrait, QueryFilter,
+    QuerySelect, Set,
 };
 
 use super::write::{self, NewAccount};
@@ -16,10 +17,11 @@ use crate::clock::Timestamp;
 use crate::id::{AccountId, EndUserId};
 use crate::money::NanoUsd;
 use crate::store::StoreError;
-use crate::store::sql::entities::{account, budget, idempotency, wallet};
+use crate::store::sql::entities::{account, budget, end_user, idempotency, wallet};
 use crate::store::sql::error::{corrupt, failed};
 use crate::store::sql::tenancy::lock_end_user;
 use crate::store::sql::{SqlStore, commit};
+use crate::tenancy::EndUserRef;
 
 /// Why an act has no effect. The transaction must be dropped.
 pub(in crate::store::sql) enum Failure {
@@ -68,14 +70,11 @@ async fn apply_in(
     request: Option<&Idempotency>,
     now: Timestamp,
 ) -> Result<Applied, Failure> {
+    require_holder(txn, scope, act).await?;
     if let Some(request) = request
-        && let Some(outcome) = claim(txn, scope, request, context, now).await?
+        && let Some(replay) = claim(txn, scope, request, context, now).await?
     {
-        return Ok(Applied {
-            outcome,
-            replayed: true,
-            account: None,
-        });
+        return Ok(replay);
     }
     let (outcome, account) = perform(txn, scope, act, context, now).await?;
     if let Some(request) = request {
@@ -83,6 +82,7 @@ async fn apply_in(
             .map_err(|_| corrupt("an outcome that cannot be written"))?;
         idempotency::Entity::update_many()
             .col_expr(idempotency::Column::Body, Expr::val(body))
+            .col_expr(idempotency::Column::AccountId, Expr::val(account.0))
             .filter(idempotency::Column::ScopeHash.eq(request.scope_hash.to_vec()))
             .exec(txn)
             .await
@@ -103,11 +103,12 @@ async fn claim(
     request: &Idempotency,
     context: &ActContext,
     now: Timestamp,
-) -> Result<Option<ActOutcome>, Failure> {
+) -> Result<Option<Applied>, Failure> {
     let row = idempotency::ActiveModel {
         scope_hash: Set(request.scope_hash.to_vec()),
         request_hash: Set(request.request_hash.to_vec()),
         body: Set(String::new()),
+        account_id: Set(None),
         uid: Set(Some(context.uid.as_uuid())),
         created_at: Set(now.as_micros()),
     };
@@ -131,7 +132,30 @@ async fn claim(
     }
     let outcome =
         serde_json::from_str(&stored.body).map_err(|_| corrupt("billing_idempotency.body"))?;
-    Ok(Some(outcome))
+    Ok(Some(Applied {
+        outcome,
+        replayed: true,
+        account: stored.account_id.map(AccountId),
+    }))
+}
+
+/// A repeat of an act has no outcome either when the platform or the end user is gone.
+async fn require_holder(
+    txn: &DatabaseTransaction,
+    scope: &PlatformScope,
+    act: &LedgerAct,
+) -> Result<(), StoreError> {
+    let exists = match act.end_user() {
+        None => wallet::Entity::of(scope).count(txn).await,
+        Some(id) => {
+            let of_platform = end_user::Entity::one_of(scope, &EndUserRef::Id(id));
+            of_platform.count(txn).await
+        }
+    };
+    if exists.map_err(failed)? == 0 {
+        return Err(StoreError::NotFound);
+    }
+    Ok(())
 }
 
 /// Performs an act in the caller's transaction.

@@ -22,8 +22,8 @@ pub(super) async fn open(
     instance: Uuid,
     name: &str,
 ) -> Result<NodeId, StoreError> {
-    let now = store.now();
     let txn = store.begin_write().await?;
+    let now = store.now();
     let ledger_from = ledger::Entity::last_id(scope)
         .one(&txn)
         .await

@@ -23,8 +23,8 @@ pub(super) async fn reset_period(
     scope: &SweeperScope,
     account: AccountId,
 ) -> Result<bool, StoreError> {
-    let now = store.now();
     let txn = store.begin_write().await?;
+    let now = store.now();
     let row = budget::Entity::in_account(scope, account)
         .lock_exclusive()
         .one(&txn)
@@ -52,7 +52,8 @@ pub(super) async fn apply_due(
     now: Timestamp,
 ) -> Result<Option<budget::Model>, StoreError> {
     let record = row.to_domain()?;
-    if record.period_end.is_none_or(|end| end > now) {
+    // A budget that is out of force waits: it starts afresh when it is made again.
+    if !record.is_active || record.period_end.is_none_or(|end| end > now) {
         return Ok(None);
     }
     let boundary = record

@@ -17,6 +17,7 @@ pub(super) async fn settle(
     scope: &SweeperScope,
     batch: &SettleBatch,
 ) -> Result<(), StoreError> {
+    let txn = store.begin_write().await?;
     let now = store.now();
     let debits = batch
         .debits
@@ -34,8 +35,6 @@ pub(super) async fn settle(
         .iter()
         .map(|entry| ledger::row(entry, posted_by, now));
     let entries = entries.collect::<Result<_, _>>()?;
-
-    let txn = store.begin_write().await?;
     let fence = Fence {
         node: batch.node,
         lane: Lane::Settle,

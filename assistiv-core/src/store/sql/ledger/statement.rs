@@ -14,10 +14,11 @@ use crate::auth::PlatformScope;
 use crate::billing::{AccountKind, Amounts, EntryWithBalance, LedgerEntry};
 use crate::id::{AccountId, EndUserId};
 use crate::store::sql::SqlStore;
-use crate::store::sql::entities::{account, budget, ledger, wallet};
+use crate::store::sql::entities::{account, budget, end_user, ledger, wallet};
 use crate::store::sql::error::{corrupt, failed};
 use crate::store::sql::query::sum;
 use crate::store::{Listed, Page, StoreError};
+use crate::tenancy::EndUserRef;
 
 /// Entries of the platform's wallet.
 pub(super) async fn of_wallet(
@@ -47,6 +48,12 @@ pub(super) async fn of_budget(
     page: Page,
 ) -> Result<Listed<EntryWithBalance>, StoreError> {
     let txn = store.begin_read().await?;
+    let named = end_user::Entity::one_of(scope, &EndUserRef::Id(end_user));
+    named
+        .one(&txn)
+        .await
+        .map_err(failed)?
+        .ok_or(StoreError::NotFound)?;
     let row = budget::Entity::of_end_user(scope, end_user)
         .one(&txn)
         .await

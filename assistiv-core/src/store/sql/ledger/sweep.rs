@@ -27,8 +27,8 @@ pub(super) async fn close(
     scope: &SweeperScope,
     node: NodeId,
 ) -> Result<(), StoreError> {
-    let now = store.now();
     let txn = store.begin_write().await?;
+    let now = store.now();
     let retirement = Retirement {
         txn: &txn,
         scope,
@@ -56,8 +56,8 @@ pub(super) async fn sweep(
     let dead = dead.all(store.reader()).await.map_err(failed)?;
     let mut swept = Vec::with_capacity(dead.len());
     for row in dead {
-        let now = store.now();
         let txn = store.begin_write().await?;
+        let now = store.now();
         let node = NodeId(row.id);
         let retirement = Retirement {
             txn: &txn,
@@ -98,9 +98,7 @@ impl Retirement<'_> {
             .lock_exclusive()
             .one(self.txn)
             .await;
-        let row = found
-            .map_err(failed)?
-            .ok_or(StoreError::Lost { node: self.node })?;
+        let row = found.map_err(failed)?.ok_or(StoreError::NotFound)?;
         Ok(row.state != node::CLOSED)
     }
 

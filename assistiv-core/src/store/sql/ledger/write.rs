@@ -116,6 +116,7 @@ pub(super) async fn decision(
         let period_end = decision
             .budget
             .as_ref()
+            .filter(|record| record.is_active)
             .and_then(|record| record.period_end)
             .map(Timestamp::as_micros);
         let policy = (enforce.bits(), blocked as i16, period_end);

@@ -236,6 +236,7 @@ async fn idempotency(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
         .col(bytes("scope_hash").primary_key())
         .col(bytes("request_hash"))
         .col(text("body"))
+        .col(big_or_null("account_id"))
         .col(uuid_or_null("uid"))
         .col(big("created_at"))
         .take();
