@@ -1,15 +1,19 @@
 //! The SQL backend, on SQLite.
 //!
-//! One process owns the database: a lock file beside it keeps a second one out. All writes go through one
-//! connection, because SQLite has one writer at a time and its own way of waiting for it is unfair; reads have
-//! a pool of their own and see the last committed state. Every transaction that writes takes the write lock
-//! when it begins, so that none fails half-way for want of it. A commit is on the disk before it is
-//! acknowledged.
+//! One process owns the database: a lock file beside it keeps a second one out. All writes go
+//! through one connection, because SQLite has one writer at a time and its own way of waiting for
+//! it is unfair; reads have a pool of their own and see the last committed state. Every transaction
+//! that writes takes the write lock when it begins, so that none fails half-way for want of it. A
+//! commit is on the disk before it is acknowledged.
 //!
-//! Statements are portable and lock the rows that they read before they write them, in the order that
-//! `docs/ledger.md` gives; on SQLite those locks are nothing, on a database with many writers they are needed.
+//! Statements are portable and lock the rows that they read before they write them, in the order
+//! that `docs/ledger.md` gives; on SQLite those locks are nothing, on a database with many writers
+//! they are needed.
 
-#[expect(unreachable_pub, reason = "the derives of an entity need the types beside it to be public")]
+#[expect(
+    unreachable_pub,
+    reason = "the derives of an entity need the types beside it to be public"
+)]
 mod entities;
 mod error;
 mod keys;
@@ -30,7 +34,7 @@ use std::time::Duration;
 
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
-    AccessMode, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend,
+    AccessMode, ConnectOptions, Database, DatabaseConnection, DatabaseTransaction, DbBackend,
     IsolationLevel, SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };
 
@@ -39,7 +43,8 @@ use self::lock::ProcessLock;
 use super::{StoreError, Stores};
 use crate::clock::{Clock, SystemClock, Timestamp};
 
-/// How long a statement waits for another process's lock on the file, and a caller for a connection.
+/// How long a statement waits for another process's lock on the file, and a caller for a
+/// connection.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Statements that each connection keeps prepared.
@@ -69,7 +74,11 @@ struct Inner {
 impl SqlOptions {
     /// A SQLite database in a file, which is made when it does not exist.
     pub fn sqlite(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), read_connections: 4, clock: Arc::new(SystemClock) }
+        Self {
+            path: path.into(),
+            read_connections: 4,
+            clock: Arc::new(SystemClock),
+        }
     }
 
     /// Takes the time from `clock` instead of the machine.
@@ -142,14 +151,23 @@ impl SqlStore {
     /// Opens the database, makes it if need be, and brings its schema up to date.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when the file cannot be opened, when another process uses it, or when its
-    /// schema is newer than this program; the source says which.
+    /// [`StoreError::Unavailable`] when the file cannot be opened, when another process uses it, or
+    /// when its schema is newer than this program; the source says which.
     pub async fn open(options: SqlOptions) -> Result<Self, StoreError> {
         let lock = ProcessLock::acquire(&options.path)?;
-        let writer = Database::connect(options.connect(Access::Write)).await.map_err(failed)?;
+        let writer = Database::connect(options.connect(Access::Write))
+            .await
+            .map_err(failed)?;
         migrations::migrate(&writer).await?;
-        let reader = Database::connect(options.connect(Access::Read)).await.map_err(failed)?;
-        Ok(Self(Arc::new(Inner { writer, reader, clock: options.clock, _lock: lock })))
+        let reader = Database::connect(options.connect(Access::Read))
+            .await
+            .map_err(failed)?;
+        Ok(Self(Arc::new(Inner {
+            writer,
+            reader,
+            clock: options.clock,
+            _lock: lock,
+        })))
     }
 
     /// Closes the connections. Acts that follow fail; the process lock goes with the last clone.
@@ -164,7 +182,12 @@ impl SqlStore {
     /// This store in every role.
     pub fn stores(&self) -> Stores {
         let this = Arc::new(self.clone());
-        Stores { tenancy: this.clone(), keys: this.clone(), llm_configs: this.clone(), ledger: this }
+        Stores {
+            tenancy: this.clone(),
+            keys: this.clone(),
+            llm_configs: this.clone(),
+            ledger: this,
+        }
     }
 
     fn now(&self) -> Timestamp {
@@ -189,7 +212,11 @@ impl SqlStore {
                 ..TransactionOptions::default()
             },
         };
-        self.0.reader.begin_with_options(options).await.map_err(failed)
+        self.0
+            .reader
+            .begin_with_options(options)
+            .await
+            .map_err(failed)
     }
 
     /// Begins a transaction that writes. Dropping it undoes everything.
@@ -204,7 +231,11 @@ impl SqlStore {
                 ..TransactionOptions::default()
             },
         };
-        self.0.writer.begin_with_options(options).await.map_err(failed)
+        self.0
+            .writer
+            .begin_with_options(options)
+            .await
+            .map_err(failed)
     }
 }
 

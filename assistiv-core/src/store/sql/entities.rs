@@ -1,8 +1,9 @@
-//! One file for each table: its row, the finders that every read starts from, and the way to and from the
-//! domain's type.
+//! One file for each table: its row, the finders that every read starts from, and the way to and
+//! from the domain's type.
 //!
-//! A finder of tenant data takes the scope, so that no statement can leave its platform by forgetting a filter.
-//! Only the engine's tables, which belong to no tenant, have finders without one.
+//! A finder of tenant data takes the scope, so that no statement can leave its platform by
+//! forgetting a filter. Only the engine's tables, which belong to no tenant, have finders without
+//! one.
 
 pub mod account;
 pub mod api_key;

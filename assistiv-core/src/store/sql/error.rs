@@ -10,14 +10,22 @@ pub(super) fn failed(error: DbErr) -> StoreError {
     let undecodable = match &error {
         DbErr::Type(_) | DbErr::Json(_) | DbErr::TryIntoErr { .. } => true,
         DbErr::Query(RuntimeErr::SqlxError(source)) => {
-            matches!(&**source, Driver::ColumnDecode { .. } | Driver::Decode(_) | Driver::ColumnNotFound(_))
+            matches!(
+                &**source,
+                Driver::ColumnDecode { .. } | Driver::Decode(_) | Driver::ColumnNotFound(_)
+            )
         }
         _ => false,
     };
-    if undecodable { corrupt("a column has an unexpected type") } else { StoreError::unavailable(error) }
+    if undecodable {
+        corrupt("a column has an unexpected type")
+    } else {
+        StoreError::unavailable(error)
+    }
 }
 
-/// An error of a statement that a uniqueness rule may stand against; `name` is what it conflicts with.
+/// An error of a statement that a uniqueness rule may stand against; `name` is what it conflicts
+/// with.
 pub(super) fn conflict(error: DbErr, name: &'static str) -> StoreError {
     match error.sql_err() {
         Some(SqlErr::UniqueConstraintViolation(_)) => StoreError::Conflict(name),

@@ -1,17 +1,19 @@
 //! [`KeyStore`] in SQL.
 
 use async_trait::async_trait;
-use sea_orm::sea_query::{Cond, Expr, ExprTrait};
+use sea_orm::sea_query::{Cond, Expr};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, PaginatorTrait, QueryFilter,
-    QuerySelect, Set,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait,
+    PaginatorTrait, QueryFilter, QuerySelect, Set,
 };
 
 use super::entities::{api_key, end_user, platform, wallet};
 use super::error::{conflict, corrupt, failed};
 use super::query::page_of;
 use super::{SqlStore, commit};
-use crate::auth::{DigestScope, KeyDigest, KeyKind, KeyScope, KeyScopes, OperatorScope, PlatformScope};
+use crate::auth::{
+    DigestScope, KeyDigest, KeyKind, KeyScope, KeyScopes, OperatorScope, PlatformScope,
+};
 use crate::clock::Timestamp;
 use crate::id::{AccountId, KeyId};
 use crate::keys::ApiKey;
@@ -32,9 +34,13 @@ impl KeyStore for SqlStore {
             .one(self.reader())
             .await
             .map_err(failed)?;
-        let Some((key, platform, wallet, end_user)) = found else { return Ok(None) };
+        let Some((key, platform, wallet, end_user)) = found else {
+            return Ok(None);
+        };
         let platform = match (platform, wallet) {
-            (Some(platform), Some(wallet)) => Some((platform.into_domain()?, AccountId(wallet.account_id))),
+            (Some(platform), Some(wallet)) => {
+                Some((platform.into_domain()?, AccountId(wallet.account_id)))
+            }
             (None, None) => None,
             _ => return Err(corrupt("a platform without a wallet")),
         };
@@ -65,9 +71,15 @@ impl KeyStore for SqlStore {
         commit(txn).await
     }
 
-    async fn create(&self, scope: &PlatformScope, key: ApiKey, active_max: u32) -> Result<(), StoreError> {
+    async fn create(
+        &self,
+        scope: &PlatformScope,
+        key: ApiKey,
+        active_max: u32,
+    ) -> Result<(), StoreError> {
         let txn = self.begin_write().await?;
-        // The holder's row is locked, so that two keys made at once are counted one after the other.
+        // The holder's row is locked, so that two keys made at once are counted one after the
+        // other.
         let mut siblings = match key.end_user_id {
             None => {
                 lock_platform(&txn, scope).await?;
@@ -75,7 +87,11 @@ impl KeyStore for SqlStore {
             }
             Some(id) => {
                 let holder = end_user::Entity::one_of(scope, &EndUserRef::Id(id)).lock_exclusive();
-                holder.one(&txn).await.map_err(failed)?.ok_or(StoreError::NotFound)?;
+                holder
+                    .one(&txn)
+                    .await
+                    .map_err(failed)?
+                    .ok_or(StoreError::NotFound)?;
                 api_key::Entity::of_end_user(scope, id)
             }
         };
@@ -89,13 +105,26 @@ impl KeyStore for SqlStore {
 
     async fn create_operator(&self, _: &OperatorScope, key: ApiKey) -> Result<(), StoreError> {
         let txn = self.begin_write().await?;
-        let row = api_key::row(None, &ApiKey { kind: KeyKind::Operator, end_user_id: None, ..key });
-        row.insert(&txn).await.map_err(|error| conflict(error, "key"))?;
+        let row = api_key::row(
+            None,
+            &ApiKey {
+                kind: KeyKind::Operator,
+                end_user_id: None,
+                ..key
+            },
+        );
+        row.insert(&txn)
+            .await
+            .map_err(|error| conflict(error, "key"))?;
         commit(txn).await
     }
 
     async fn has_operator(&self, scope: &OperatorScope) -> Result<bool, StoreError> {
-        let found = api_key::Entity::of_operator(scope).limit(1).one(self.reader()).await.map_err(failed)?;
+        let found = api_key::Entity::of_operator(scope)
+            .limit(1)
+            .one(self.reader())
+            .await
+            .map_err(failed)?;
         Ok(found.is_some())
     }
 
@@ -116,7 +145,13 @@ impl KeyStore for SqlStore {
             select = select.filter(api_key::Column::IsActive.eq(is_active));
         }
         let txn = self.begin_read().await?;
-        page_of(&txn, api_key::newest_first(select), page, api_key::Model::into_domain).await
+        page_of(
+            &txn,
+            api_key::newest_first(select),
+            page,
+            api_key::Model::into_domain,
+        )
+        .await
     }
 
     async fn key(&self, scope: &PlatformScope, id: KeyId) -> Result<ApiKey, StoreError> {
@@ -147,7 +182,10 @@ impl KeyStore for SqlStore {
         lock_platform(&txn, scope).await?;
         let stored = find(&txn, scope, id).await?;
         let now = self.now();
-        api_key::Entity::delete_by_id(stored.id).exec(&txn).await.map_err(failed)?;
+        api_key::Entity::delete_by_id(stored.id)
+            .exec(&txn)
+            .await
+            .map_err(failed)?;
         if manages(&stored, now) {
             refuse_without_manager(&txn, scope, now).await?;
         }
@@ -156,9 +194,16 @@ impl KeyStore for SqlStore {
 }
 
 /// Inserts a key of the platform or of one of its end users.
-pub(super) async fn insert(txn: &DatabaseTransaction, scope: &PlatformScope, key: &ApiKey) -> Result<(), StoreError> {
+pub(super) async fn insert(
+    txn: &DatabaseTransaction,
+    scope: &PlatformScope,
+    key: &ApiKey,
+) -> Result<(), StoreError> {
     let row = api_key::row(Some(scope.platform_id()), key);
-    row.insert(txn).await.map(drop).map_err(|error| conflict(error, "key"))
+    row.insert(txn)
+        .await
+        .map(drop)
+        .map_err(|error| conflict(error, "key"))
 }
 
 /// Locks the platform's row.
@@ -166,20 +211,34 @@ pub(super) async fn lock_platform(
     txn: &DatabaseTransaction,
     scope: &PlatformScope,
 ) -> Result<platform::Model, StoreError> {
-    let row = platform::Entity::of(scope).lock_exclusive().one(txn).await.map_err(failed)?;
+    let row = platform::Entity::of(scope)
+        .lock_exclusive()
+        .one(txn)
+        .await
+        .map_err(failed)?;
     row.ok_or(StoreError::NotFound)
 }
 
-async fn find(db: &impl ConnectionTrait, scope: &PlatformScope, id: KeyId) -> Result<api_key::Model, StoreError> {
+async fn find(
+    db: &impl ConnectionTrait,
+    scope: &PlatformScope,
+    id: KeyId,
+) -> Result<api_key::Model, StoreError> {
     let select = api_key::Entity::of(scope).filter(api_key::Column::Id.eq(id.as_uuid()));
-    select.one(db).await.map_err(failed)?.ok_or(StoreError::NotFound)
+    select
+        .one(db)
+        .await
+        .map_err(failed)?
+        .ok_or(StoreError::NotFound)
 }
 
 /// Whether a key lets its holder manage the platform now.
 fn manages(key: &api_key::Model, now: Timestamp) -> bool {
     let is_platform_key = key.kind == api_key::number(KeyKind::Platform);
     let works = key.is_active && key.expires_at.is_none_or(|at| at > now.as_micros());
-    is_platform_key && works && KeyScopes::from_bits(key.scopes).allow(KeyKind::Platform, KeyScope::Management)
+    is_platform_key
+        && works
+        && KeyScopes::from_bits(key.scopes).allow(KeyKind::Platform, KeyScope::Management)
 }
 
 async fn refuse_without_manager(
@@ -189,5 +248,9 @@ async fn refuse_without_manager(
 ) -> Result<(), StoreError> {
     let active = api_key::Entity::of_platform(scope).filter(api_key::Column::IsActive.eq(true));
     let keys = active.all(txn).await.map_err(failed)?;
-    if keys.iter().any(|key| manages(key, now)) { Ok(()) } else { Err(StoreError::Conflict("last platform key")) }
+    if keys.iter().any(|key| manages(key, now)) {
+        Ok(())
+    } else {
+        Err(StoreError::Conflict("last platform key"))
+    }
 }

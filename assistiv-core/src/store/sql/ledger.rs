@@ -21,15 +21,21 @@ use super::error::{corrupt, failed};
 use super::query::{Sums, sum};
 use crate::auth::{OperatorScope, PlatformScope, SweeperScope};
 use crate::billing::{
-    AccountAudit, ActContext, ActRefusal, Amounts, Applied, Budget, EntryWithBalance, Idempotency, Lane, LanePosition,
-    LeaseBatch, LeaseGrant, LedgerAct, LedgerEntry, LedgerStore, SettleBatch, Sweep, Swept, Wallet,
+    AccountAudit, ActContext, ActRefusal, Amounts, Applied, Budget, EntryWithBalance, Idempotency,
+    Lane, LanePosition, LeaseBatch, LeaseGrant, LedgerAct, LedgerEntry, LedgerStore, SettleBatch,
+    Sweep, Swept, Wallet,
 };
 use crate::id::{AccountId, EndUserId, EntryId, NodeId};
 use crate::store::{Listed, Page, StoreError};
 
 #[async_trait]
 impl LedgerStore for SqlStore {
-    async fn open_node(&self, scope: &SweeperScope, instance: Uuid, name: &str) -> Result<NodeId, StoreError> {
+    async fn open_node(
+        &self,
+        scope: &SweeperScope,
+        instance: Uuid,
+        name: &str,
+    ) -> Result<NodeId, StoreError> {
         nodes::open(self, scope, instance, name).await
     }
 
@@ -41,7 +47,12 @@ impl LedgerStore for SqlStore {
         sweep::sweep(self, scope, which).await
     }
 
-    async fn lane(&self, scope: &SweeperScope, node: NodeId, lane: Lane) -> Result<LanePosition, StoreError> {
+    async fn lane(
+        &self,
+        scope: &SweeperScope,
+        node: NodeId,
+        lane: Lane,
+    ) -> Result<LanePosition, StoreError> {
         nodes::lane(self, scope, node, lane).await
     }
 
@@ -49,11 +60,19 @@ impl LedgerStore for SqlStore {
         settle::settle(self, scope, batch).await
     }
 
-    async fn lease(&self, scope: &SweeperScope, batch: &LeaseBatch) -> Result<Vec<LeaseGrant>, StoreError> {
+    async fn lease(
+        &self,
+        scope: &SweeperScope,
+        batch: &LeaseBatch,
+    ) -> Result<Vec<LeaseGrant>, StoreError> {
         lease::lease(self, scope, batch).await
     }
 
-    async fn reset_period(&self, scope: &SweeperScope, account: AccountId) -> Result<bool, StoreError> {
+    async fn reset_period(
+        &self,
+        scope: &SweeperScope,
+        account: AccountId,
+    ) -> Result<bool, StoreError> {
         reset::reset_period(self, scope, account).await
     }
 
@@ -69,7 +88,11 @@ impl LedgerStore for SqlStore {
         read::wallet(self, scope).await
     }
 
-    async fn budget(&self, scope: &PlatformScope, end_user: EndUserId) -> Result<Option<Budget>, StoreError> {
+    async fn budget(
+        &self,
+        scope: &PlatformScope,
+        end_user: EndUserId,
+    ) -> Result<Option<Budget>, StoreError> {
         read::budget(self, scope, end_user).await
     }
 
@@ -100,7 +123,11 @@ impl LedgerStore for SqlStore {
         statement::of_budget(self, scope, end_user, page).await
     }
 
-    async fn charge(&self, scope: &PlatformScope, uid: EntryId) -> Result<Option<LedgerEntry>, StoreError> {
+    async fn charge(
+        &self,
+        scope: &PlatformScope,
+        uid: EntryId,
+    ) -> Result<Option<LedgerEntry>, StoreError> {
         read::charge(self, scope, uid).await
     }
 
@@ -130,5 +157,8 @@ async fn total(db: &impl ConnectionTrait, account: &account::Model) -> Result<Am
         .await
         .map_err(failed)?
         .unwrap_or_default();
-    account.free().checked_add(slots.into()).map_err(|_| corrupt("an account left its range"))
+    account
+        .free()
+        .checked_add(slots.into())
+        .map_err(|_| corrupt("an account left its range"))
 }

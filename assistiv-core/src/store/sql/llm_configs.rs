@@ -1,10 +1,9 @@
 //! [`LlmConfigStore`] in SQL.
 
 use async_trait::async_trait;
-use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter,
-    QueryOrder, QuerySelect, Select, Set,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait,
+    IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, Select, Set,
 };
 
 use super::entities::llm_config;
@@ -29,20 +28,32 @@ impl LlmConfigStore for SqlStore {
         let txn = self.begin_write().await?;
         lock_platform(&txn, scope).await?;
         let row = llm_config::row(scope, &config, Some(secret))?;
-        row.insert(&txn).await.map_err(|error| conflict(error, "LLM config"))?;
-        settle_default(&txn, scope, &config.provider, config.is_default.then_some(config.id)).await?;
+        row.insert(&txn)
+            .await
+            .map_err(|error| conflict(error, "LLM config"))?;
+        settle_default(&txn, scope, &config.provider, Some(config.id)).await?;
         let stored = find(&txn, scope, config.id).await?;
         commit(txn).await?;
         Ok(stored.into_domain()?.0)
     }
 
-    async fn list(&self, scope: &PlatformScope, page: Page) -> Result<Listed<LlmConfig>, StoreError> {
+    async fn list(
+        &self,
+        scope: &PlatformScope,
+        page: Page,
+    ) -> Result<Listed<LlmConfig>, StoreError> {
         let txn = self.begin_read().await?;
         let select = newest_first(llm_config::Entity::of(scope));
-        page_of(&txn, select, page, |row| row.into_domain().map(|(config, _)| config)).await
+        page_of(&txn, select, page, |row| {
+            row.into_domain().map(|(config, _)| config)
+        })
+        .await
     }
 
-    async fn active(&self, scope: &PlatformScope) -> Result<Vec<(LlmConfig, StoredSecret)>, StoreError> {
+    async fn active(
+        &self,
+        scope: &PlatformScope,
+    ) -> Result<Vec<(LlmConfig, StoredSecret)>, StoreError> {
         let rows = llm_config::Entity::of(scope)
             .filter(llm_config::Column::IsActive.eq(true))
             .order_by_asc(llm_config::Column::CreatedAt)
@@ -50,10 +61,16 @@ impl LlmConfigStore for SqlStore {
             .all(self.reader())
             .await
             .map_err(failed)?;
-        rows.into_iter().map(llm_config::Model::into_domain).collect()
+        rows.into_iter()
+            .map(llm_config::Model::into_domain)
+            .collect()
     }
 
-    async fn config(&self, scope: &PlatformScope, id: LlmConfigId) -> Result<LlmConfig, StoreError> {
+    async fn config(
+        &self,
+        scope: &PlatformScope,
+        id: LlmConfigId,
+    ) -> Result<LlmConfig, StoreError> {
         Ok(find(self.reader(), scope, id).await?.into_domain()?.0)
     }
 
@@ -73,7 +90,7 @@ impl LlmConfigStore for SqlStore {
             ..llm_config::row(scope, config, secret)?
         };
         row.update(&txn).await.map_err(failed)?;
-        settle_default(&txn, scope, &before.provider, config.is_default.then_some(config.id)).await?;
+        settle_default(&txn, scope, &before.provider, Some(config.id)).await?;
         let stored = find(&txn, scope, config.id).await?;
         commit(txn).await?;
         Ok(stored.into_domain()?.0)
@@ -83,14 +100,19 @@ impl LlmConfigStore for SqlStore {
         let txn = self.begin_write().await?;
         lock_platform(&txn, scope).await?;
         let config = find(&txn, scope, id).await?.into_domain()?.0;
-        llm_config::Entity::delete_by_id(id.as_uuid()).exec(&txn).await.map_err(failed)?;
+        llm_config::Entity::delete_by_id(id.as_uuid())
+            .exec(&txn)
+            .await
+            .map_err(failed)?;
         settle_default(&txn, scope, &config.provider, None).await?;
         commit(txn).await
     }
 }
 
 fn newest_first(select: Select<llm_config::Entity>) -> Select<llm_config::Entity> {
-    select.order_by_desc(llm_config::Column::CreatedAt).order_by_desc(llm_config::Column::Id)
+    select
+        .order_by_desc(llm_config::Column::CreatedAt)
+        .order_by_desc(llm_config::Column::Id)
 }
 
 async fn find(
@@ -99,28 +121,46 @@ async fn find(
     id: LlmConfigId,
 ) -> Result<llm_config::Model, StoreError> {
     let select = llm_config::Entity::of(scope).filter(llm_config::Column::Id.eq(id.as_uuid()));
-    select.one(db).await.map_err(failed)?.ok_or(StoreError::NotFound)
+    select
+        .one(db)
+        .await
+        .map_err(failed)?
+        .ok_or(StoreError::NotFound)
 }
 
-/// Sees to it that a provider has at most one default, and one where it has an active config: the chosen one,
-/// else the default that is there, else the newest active config.
+/// A provider's active configs have one default: the one just written if it claims to be it, else
+/// the one that is it already, else the one just written, else the newest. While none is active, an
+/// inactive one may hold the place.
 async fn settle_default(
     txn: &DatabaseTransaction,
     scope: &PlatformScope,
     provider: &ProviderSlug,
-    chosen: Option<LlmConfigId>,
+    written: Option<LlmConfigId>,
 ) -> Result<(), StoreError> {
     let configs = newest_first(llm_config::Entity::of_provider(scope, provider)).lock_exclusive();
     let configs = configs.all(txn).await.map_err(failed)?;
-    let default = configs
-        .iter()
-        .rev()
-        .filter(|config| config.is_active)
-        // Of several that are as good, the last one counts: the newest.
-        .max_by_key(|config| (chosen.is_some_and(|id| id.as_uuid() == config.id), config.is_default))
-        .map(|config| config.id);
+    let is_written =
+        |config: &llm_config::Model| written.is_some_and(|id| id.as_uuid() == config.id);
+    let claim = |config: &&llm_config::Model| {
+        let written = is_written(config);
+        (config.is_default && written, config.is_default, written)
+    };
+    // Of several claims that are as good, the last one counts: the newest.
+    let active = configs.iter().rev().filter(|config| config.is_active);
+    let holder = || {
+        configs
+            .iter()
+            .find(|config| is_written(config) && config.is_default)
+    };
+    let Some(default) = active
+        .max_by_key(claim)
+        .or_else(holder)
+        .map(|config| config.id)
+    else {
+        return Ok(());
+    };
     for config in configs {
-        let is_default = Some(config.id) == default;
+        let is_default = config.id == default;
         if config.is_default != is_default {
             let mut row = config.into_active_model();
             row.is_default = Set(is_default);

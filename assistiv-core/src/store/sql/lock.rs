@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use crate::store::StoreError;
 
-/// Held as long as the database is open; the operating system releases it when the process ends in any way.
+/// Held as long as the database is open; the operating system releases it when the process ends in
+/// any way.
 #[derive(Debug)]
 pub(super) struct ProcessLock {
     _file: File,
@@ -28,9 +29,13 @@ impl ProcessLock {
     /// # Errors
     /// When another process holds it, or the file cannot be made.
     pub(super) fn acquire(path: &Path) -> Result<Self, StoreError> {
-        // Never truncated or removed: only the lock on it counts, and a file that is removed while it is
-        // locked would let two processes lock two files of one name.
-        let file = File::options().create(true).truncate(false).write(true).open(lock_path(path));
+        // Never truncated or removed: only the lock on it counts, and a file that is removed while
+        // it is locked would let two processes lock two files of one name.
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(lock_path(path));
         let file = file.map_err(|error| StoreError::unavailable(LockError::Open(error)))?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),

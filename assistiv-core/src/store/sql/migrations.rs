@@ -1,7 +1,7 @@
 //! The schema, as migrations that are only ever appended to.
 //!
-//! A migration names its tables and columns by itself and never refers to the entities: those follow the newest
-//! schema, a migration stays as it was when it was first applied somewhere.
+//! A migration names its tables and columns by itself and never refers to the entities: those
+//! follow the newest schema, a migration stays as it was when it was first applied somewhere.
 
 mod m20261123_000001_tenancy;
 mod m20261123_000002_billing;
@@ -18,7 +18,8 @@ use crate::store::StoreError;
 
 struct Migrator;
 
-/// The schema holds a migration that this program does not know: a newer version of it made the database.
+/// The schema holds a migration that this program does not know: a newer version of it made the
+/// database.
 #[derive(Debug, thiserror::Error)]
 #[error("the database has a newer schema than this program: it has migration `{name}`")]
 struct SchemaTooNew {
@@ -41,9 +42,17 @@ impl MigratorTrait for Migrator {
 /// When the schema is newer than this program, or the database fails.
 pub(super) async fn migrate(db: &DatabaseConnection) -> Result<(), StoreError> {
     let applied = Migrator::get_migration_models(db).await.map_err(failed)?;
-    let known: HashSet<_> = Migrator::migrations().iter().map(|m| m.name().to_owned()).collect();
-    if let Some(newer) = applied.into_iter().find(|model| !known.contains(&model.version)) {
-        return Err(StoreError::unavailable(SchemaTooNew { name: newer.version }));
+    let known: HashSet<_> = Migrator::migrations()
+        .iter()
+        .map(|m| m.name().to_owned())
+        .collect();
+    if let Some(newer) = applied
+        .into_iter()
+        .find(|model| !known.contains(&model.version))
+    {
+        return Err(StoreError::unavailable(SchemaTooNew {
+            name: newer.version,
+        }));
     }
     Migrator::up(db, None).await.map_err(failed)
 }
@@ -63,7 +72,11 @@ fn big(name: &'static str) -> ColumnDef {
 }
 
 fn big_zero(name: &'static str) -> ColumnDef {
-    ColumnDef::new(name).big_integer().not_null().default(0).take()
+    ColumnDef::new(name)
+        .big_integer()
+        .not_null()
+        .default(0)
+        .take()
 }
 
 fn big_or_null(name: &'static str) -> ColumnDef {
@@ -71,7 +84,12 @@ fn big_or_null(name: &'static str) -> ColumnDef {
 }
 
 fn identity(name: &'static str) -> ColumnDef {
-    ColumnDef::new(name).big_integer().not_null().auto_increment().primary_key().take()
+    ColumnDef::new(name)
+        .big_integer()
+        .not_null()
+        .auto_increment()
+        .primary_key()
+        .take()
 }
 
 fn small(name: &'static str) -> ColumnDef {
@@ -79,7 +97,11 @@ fn small(name: &'static str) -> ColumnDef {
 }
 
 fn small_zero(name: &'static str) -> ColumnDef {
-    ColumnDef::new(name).small_integer().not_null().default(0).take()
+    ColumnDef::new(name)
+        .small_integer()
+        .not_null()
+        .default(0)
+        .take()
 }
 
 fn flag(name: &'static str) -> ColumnDef {

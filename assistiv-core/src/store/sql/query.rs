@@ -2,7 +2,8 @@
 
 use sea_orm::sea_query::{BinOper, Expr, ExprTrait, Func, OnConflict};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait, QuerySelect, Select,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait,
+    QuerySelect, Select,
 };
 
 use crate::billing::Amounts;
@@ -10,7 +11,8 @@ use crate::store::{Listed, Page, StoreError};
 
 use super::error::failed;
 
-/// Rows that one insert writes at most; with thirty columns still far below the limit of bind parameters.
+/// Rows that one insert writes at most; with thirty columns still far below the limit of bind
+/// parameters.
 const INSERT_ROWS_MAX: usize = 64;
 
 /// Values in one `IN (…)`.
@@ -28,8 +30,16 @@ where
     E::Model: Send + Sync,
 {
     let total = select.clone().count(db).await.map_err(failed)?;
-    let rows = select.limit(u64::from(page.limit)).offset(page.offset()).all(db).await.map_err(failed)?;
-    Ok(Listed { rows: rows.into_iter().map(read).collect::<Result<_, _>>()?, total })
+    let rows = select
+        .limit(u64::from(page.limit))
+        .offset(page.offset())
+        .all(db)
+        .await
+        .map_err(failed)?;
+    Ok(Listed {
+        rows: rows.into_iter().map(read).collect::<Result<_, _>>()?,
+        total,
+    })
 }
 
 /// Whether the column contains the text: literally, without regard to case.
@@ -44,12 +54,14 @@ pub(super) fn contains(column: impl ColumnTrait, text: &str) -> Expr {
     }
     pattern.push('%');
     // Both sides are lowered by the database, whose idea of case may be narrower than Unicode's.
-    let pattern = Expr::from(Func::lower(pattern)).binary(BinOper::Escape, Expr::Constant('\\'.into()));
-    Expr::from(Func::lower(Expr::col((column.entity_name(), column)))).binary(BinOper::Like, pattern)
+    let pattern =
+        Expr::from(Func::lower(pattern)).binary(BinOper::Escape, Expr::Constant('\\'.into()));
+    Expr::from(Func::lower(Expr::col((column.entity_name(), column))))
+        .binary(BinOper::Like, pattern)
 }
 
-/// Inserts rows in groups of 64, 32, 16, … 1: so there are few statements of each kind, which stay prepared,
-/// however many rows a batch has.
+/// Inserts rows in groups of 64, 32, 16, … 1: so there are few statements of each kind, which stay
+/// prepared, however many rows a batch has.
 pub(super) async fn insert_rows<A>(
     db: &impl ConnectionTrait,
     rows: Vec<A>,
@@ -72,7 +84,8 @@ where
     Ok(())
 }
 
-/// A sum as a `BIGINT`, zero over no rows. Some databases widen a sum, and none sums nothing to zero.
+/// A sum as a `BIGINT`, zero over no rows. Some databases widen a sum, and none sums nothing to
+/// zero.
 pub(super) fn sum(of: impl Into<Expr>) -> Expr {
     Expr::from(Func::coalesce([of.into().sum(), Expr::val(0)])).cast_as("BIGINT")
 }

@@ -1,37 +1,51 @@
 //! [`TenancyStore`] in SQL.
 
+mod opening;
+
 use async_trait::async_trait;
-use sea_orm::sea_query::{CaseStatement, Cond, Expr, ExprTrait, OnConflict, Order};
+use sea_orm::sea_query::{CaseStatement, Cond, Expr, OnConflict, Order};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select, Set,
+    ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder,
+    QuerySelect, Select, Set,
 };
 
 use super::entities::{account, api_key, budget, end_user, platform, wallet};
-use super::error::{conflict, corrupt, failed};
-use super::ledger::acts;
-use super::ledger::write::{self, NewAccount};
+use super::error::{conflict, failed};
+use super::ledger::write;
 use super::query::{contains, page_of};
 use super::{SqlStore, commit, keys};
 use crate::auth::{OperatorScope, PlatformScope};
-use crate::billing::{AccountKind, ActContext, Blocked, Dimensions, LedgerAct, NewBudget, NewWallet};
-use crate::clock::Timestamp;
-use crate::id::{EndUserId, EntryId};
-use crate::json::RawObject;
+use crate::id::EndUserId;
 use crate::keys::ApiKey;
 use crate::store::{
-    EndUserFilter, Listed, NewEndUser, NewPlatform, Page, PlatformFilter, StoreError, TenancyStore, Upsert,
+    EndUserFilter, Listed, NewEndUser, NewPlatform, Page, PlatformFilter, StoreError, TenancyStore,
+    Upsert,
 };
 use crate::tenancy::{EndUser, EndUserRef, Platform};
 
 #[async_trait]
 impl TenancyStore for SqlStore {
-    async fn create_platform(&self, scope: &OperatorScope, new: NewPlatform) -> Result<Platform, StoreError> {
+    async fn create_platform(
+        &self,
+        scope: &OperatorScope,
+        new: NewPlatform,
+    ) -> Result<Platform, StoreError> {
         let scope = scope.over(new.platform.id);
         let txn = self.begin_write().await?;
         let row = platform::row(&new.platform)?;
-        row.insert(&txn).await.map_err(|error| conflict(error, "slug"))?;
-        keys::insert(&txn, &scope, &ApiKey { end_user_id: None, ..new.key }).await?;
-        create_wallet(&txn, &scope, &new.wallet, self.now()).await?;
+        row.insert(&txn)
+            .await
+            .map_err(|error| conflict(error, "slug"))?;
+        keys::insert(
+            &txn,
+            &scope,
+            &ApiKey {
+                end_user_id: None,
+                ..new.key
+            },
+        )
+        .await?;
+        opening::wallet(&txn, &scope, &new.wallet, self.now()).await?;
         commit(txn).await?;
         Ok(new.platform)
     }
@@ -45,18 +59,29 @@ impl TenancyStore for SqlStore {
         let mut select = platform::Entity::all(scope);
         if let Some(query) = &filter.query {
             let name = contains(platform::Column::Name, query);
-            select = select.filter(Cond::any().add(name).add(contains(platform::Column::Slug, query)));
+            select = select.filter(
+                Cond::any()
+                    .add(name)
+                    .add(contains(platform::Column::Slug, query)),
+            );
         }
         let txn = self.begin_read().await?;
         page_of(&txn, select, page, platform::Model::into_domain).await
     }
 
     async fn platform(&self, scope: &PlatformScope) -> Result<Platform, StoreError> {
-        let row = platform::Entity::of(scope).one(self.reader()).await.map_err(failed)?;
+        let row = platform::Entity::of(scope)
+            .one(self.reader())
+            .await
+            .map_err(failed)?;
         row.ok_or(StoreError::NotFound)?.into_domain()
     }
 
-    async fn update_platform(&self, scope: &PlatformScope, platform: &Platform) -> Result<(), StoreError> {
+    async fn update_platform(
+        &self,
+        scope: &PlatformScope,
+        platform: &Platform,
+    ) -> Result<(), StoreError> {
         let txn = self.begin_write().await?;
         keys::lock_platform(&txn, scope).await?;
         let row = platform::ActiveModel {
@@ -64,15 +89,17 @@ impl TenancyStore for SqlStore {
             created_at: sea_orm::NotSet,
             ..platform::row(platform)?
         };
-        row.update(&txn).await.map_err(|error| conflict(error, "slug"))?;
+        row.update(&txn)
+            .await
+            .map_err(|error| conflict(error, "slug"))?;
         commit(txn).await
     }
 
     async fn delete_platform(&self, scope: &PlatformScope) -> Result<(), StoreError> {
         let txn = self.begin_write().await?;
         let row = keys::lock_platform(&txn, scope).await?;
-        // Budgets and wallet go before the accounts are touched: that is the order of their locks. End users,
-        // keys and configs go with the platform's row.
+        // Budgets and wallet go before the accounts are touched: that is the order of their locks.
+        // End users, keys and configs go with the platform's row.
         let platform_id = scope.platform_id().as_uuid();
         budget::Entity::delete_many()
             .filter(budget::Column::PlatformId.eq(platform_id))
@@ -85,7 +112,10 @@ impl TenancyStore for SqlStore {
             .await
             .map_err(failed)?;
         write::retire_accounts(&txn, account::Entity::of(scope), self.now()).await?;
-        platform::Entity::delete_by_id(row.id).exec(&txn).await.map_err(failed)?;
+        platform::Entity::delete_by_id(row.id)
+            .exec(&txn)
+            .await
+            .map_err(failed)?;
         commit(txn).await
     }
 
@@ -96,18 +126,33 @@ impl TenancyStore for SqlStore {
     ) -> Result<Upsert<EndUser>, StoreError> {
         let txn = self.begin_write().await?;
         // Shared: end users are made side by side, and the platform stays while they are.
-        let platform = platform::Entity::of(scope).lock_shared().one(&txn).await.map_err(failed)?;
+        let platform = platform::Entity::of(scope)
+            .lock_shared()
+            .one(&txn)
+            .await
+            .map_err(failed)?;
         platform.ok_or(StoreError::NotFound)?;
         let row = end_user::row(scope, &new.end_user)?;
-        let unless_taken = OnConflict::columns([end_user::Column::PlatformId, end_user::Column::ExternalId])
-            .do_nothing()
-            .to_owned();
-        let inserted =
-            end_user::Entity::insert(row).on_conflict(unless_taken).exec_without_returning(&txn).await;
+        let unless_taken =
+            OnConflict::columns([end_user::Column::PlatformId, end_user::Column::ExternalId])
+                .do_nothing()
+                .to_owned();
+        let inserted = end_user::Entity::insert(row)
+            .on_conflict(unless_taken)
+            .exec_without_returning(&txn)
+            .await;
         let made = if inserted.map_err(failed)? == 1 {
-            keys::insert(&txn, scope, &ApiKey { end_user_id: Some(new.end_user.id), ..new.key }).await?;
+            keys::insert(
+                &txn,
+                scope,
+                &ApiKey {
+                    end_user_id: Some(new.end_user.id),
+                    ..new.key
+                },
+            )
+            .await?;
             if let Some(budget) = new.budget {
-                create_budget(&txn, scope, new.end_user.id, budget, self.now()).await?;
+                opening::budget(&txn, scope, new.end_user.id, budget, self.now()).await?;
             }
             Upsert::Created(new.end_user)
         } else {
@@ -124,15 +169,32 @@ impl TenancyStore for SqlStore {
         page: Page,
     ) -> Result<Listed<EndUser>, StoreError> {
         let txn = self.begin_read().await?;
-        page_of(&txn, selection(scope, filter), page, end_user::Model::into_domain).await
+        page_of(
+            &txn,
+            selection(scope, filter),
+            page,
+            end_user::Model::into_domain,
+        )
+        .await
     }
 
-    async fn end_user(&self, scope: &PlatformScope, end_user: &EndUserRef) -> Result<EndUser, StoreError> {
-        let row = end_user::Entity::one_of(scope, end_user).one(self.reader()).await.map_err(failed)?;
+    async fn end_user(
+        &self,
+        scope: &PlatformScope,
+        end_user: &EndUserRef,
+    ) -> Result<EndUser, StoreError> {
+        let row = end_user::Entity::one_of(scope, end_user)
+            .one(self.reader())
+            .await
+            .map_err(failed)?;
         row.ok_or(StoreError::NotFound)?.into_domain()
     }
 
-    async fn update_end_user(&self, scope: &PlatformScope, end_user: &EndUser) -> Result<(), StoreError> {
+    async fn update_end_user(
+        &self,
+        scope: &PlatformScope,
+        end_user: &EndUser,
+    ) -> Result<(), StoreError> {
         let txn = self.begin_write().await?;
         let stored = lock_end_user(&txn, scope, end_user.id).await?;
         let row = end_user::ActiveModel {
@@ -146,16 +208,27 @@ impl TenancyStore for SqlStore {
         commit(txn).await
     }
 
-    async fn delete_end_user(&self, scope: &PlatformScope, id: EndUserId) -> Result<(), StoreError> {
+    async fn delete_end_user(
+        &self,
+        scope: &PlatformScope,
+        id: EndUserId,
+    ) -> Result<(), StoreError> {
         let txn = self.begin_write().await?;
         let row = lock_end_user(&txn, scope, id).await?;
         let of_user = budget::Entity::of_end_user(scope, id).lock_exclusive();
         if let Some(budget) = of_user.one(&txn).await.map_err(failed)? {
-            budget::Entity::delete_by_id(budget.id).exec(&txn).await.map_err(failed)?;
-            let account = account::Entity::of(scope).filter(account::Column::Id.eq(budget.account_id));
+            budget::Entity::delete_by_id(budget.id)
+                .exec(&txn)
+                .await
+                .map_err(failed)?;
+            let account =
+                account::Entity::of(scope).filter(account::Column::Id.eq(budget.account_id));
             write::retire_accounts(&txn, account, self.now()).await?;
         }
-        end_user::Entity::delete_by_id(row.id).exec(&txn).await.map_err(failed)?;
+        end_user::Entity::delete_by_id(row.id)
+            .exec(&txn)
+            .await
+            .map_err(failed)?;
         commit(txn).await
     }
 }
@@ -166,7 +239,10 @@ pub(super) async fn lock_end_user(
     scope: &PlatformScope,
     id: EndUserId,
 ) -> Result<end_user::Model, StoreError> {
-    let row = end_user::Entity::one_of(scope, &EndUserRef::Id(id)).lock_exclusive().one(txn).await;
+    let row = end_user::Entity::one_of(scope, &EndUserRef::Id(id))
+        .lock_exclusive()
+        .one(txn)
+        .await;
     row.map_err(failed)?.ok_or(StoreError::NotFound)
 }
 
@@ -191,68 +267,6 @@ fn selection(scope: &PlatformScope, filter: &EndUserFilter) -> Select<end_user::
     end_user::newest_first(select)
 }
 
-async fn create_wallet(
-    txn: &DatabaseTransaction,
-    scope: &PlatformScope,
-    new: &NewWallet,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    let account = NewAccount {
-        kind: AccountKind::Wallet,
-        platform: scope.platform_id(),
-        owner: new.id.as_uuid(),
-        enforce: Dimensions::USD,
-        blocked: Blocked::No,
-        period_end: None,
-    };
-    let account = account.insert(txn, now).await?;
-    let row = wallet::ActiveModel {
-        id: Set(new.id.as_uuid()),
-        platform_id: Set(scope.platform_id().as_uuid()),
-        account_id: Set(account.id),
-        low_balance_threshold: Set(None),
-        is_active: Set(true),
-        version: Set(0),
-        created_at: Set(now.as_micros()),
-        updated_at: Set(now.as_micros()),
-    };
-    row.insert(txn).await.map_err(|error| conflict(error, "wallet"))?;
-    let (uid, amount) = new.opening;
-    if !amount.is_zero() {
-        let act = LedgerAct::TopUpWallet { amount };
-        perform(txn, scope, &act, uid, now).await?;
-    }
-    Ok(())
-}
-
-async fn create_budget(
-    txn: &DatabaseTransaction,
-    scope: &PlatformScope,
-    end_user: EndUserId,
-    budget: NewBudget,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    let uid = budget.opening;
-    perform(txn, scope, &LedgerAct::CreateBudget { end_user, budget }, uid, now).await
-}
-
-/// Performs an act that belongs to the making of something.
-async fn perform(
-    txn: &DatabaseTransaction,
-    scope: &PlatformScope,
-    act: &LedgerAct,
-    uid: EntryId,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    let context = ActContext { uid, idempotency_key: None, reason: None, metadata: RawObject::new() };
-    match acts::perform(txn, scope, act, &context, now).await {
-        Ok(_) => Ok(()),
-        Err(acts::Failure::Store(error)) => Err(error),
-        // Amounts and terms were checked when they were read or set; what is refused here is not theirs.
-        Err(acts::Failure::Refused(refusal)) => Err(corrupt(&format!("an opening act was refused: {refusal}"))),
-    }
-}
-
 /// Adds a key to the end user that has this `external_id` already.
 async fn add_key(
     txn: &DatabaseTransaction,
@@ -260,7 +274,11 @@ async fn add_key(
     new: NewEndUser,
 ) -> Result<EndUser, StoreError> {
     let named = EndUserRef::External(new.end_user.external_id);
-    let found = end_user::Entity::one_of(scope, &named).lock_exclusive().one(txn).await.map_err(failed)?;
+    let found = end_user::Entity::one_of(scope, &named)
+        .lock_exclusive()
+        .one(txn)
+        .await
+        .map_err(failed)?;
     let existing = found.ok_or(StoreError::NotFound)?.into_domain()?;
     if !existing.is_active {
         return Err(StoreError::Conflict("inactive end user"));
@@ -271,13 +289,30 @@ async fn add_key(
         .await
         .map_err(failed)?;
     // A key that was never used counts from its making.
-    active.sort_by_key(|key| (key.last_used_at.unwrap_or(key.created_at), key.created_at, key.id));
+    active.sort_by_key(|key| {
+        (
+            key.last_used_at.unwrap_or(key.created_at),
+            key.created_at,
+            key.id,
+        )
+    });
     let keep = usize::try_from(new.active_keys_max.saturating_sub(1)).unwrap_or(usize::MAX);
     for unused in &active[..active.len().saturating_sub(keep)] {
-        let row =
-            api_key::ActiveModel { id: Set(unused.id), is_active: Set(false), ..Default::default() };
+        let row = api_key::ActiveModel {
+            id: Set(unused.id),
+            is_active: Set(false),
+            ..Default::default()
+        };
         row.update(txn).await.map_err(failed)?;
     }
-    keys::insert(txn, scope, &ApiKey { end_user_id: Some(existing.id), ..new.key }).await?;
+    keys::insert(
+        txn,
+        scope,
+        &ApiKey {
+            end_user_id: Some(existing.id),
+            ..new.key
+        },
+    )
+    .await?;
     Ok(existing)
 }

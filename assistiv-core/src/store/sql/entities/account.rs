@@ -68,8 +68,12 @@ impl Model {
 
     /// Adds to what is unleased.
     pub fn add_free(&mut self, change: Amounts) -> Result<(), StoreError> {
-        let free = self.free().checked_add(change).map_err(|_| corrupt("an account left its range"))?;
-        (self.free_usd, self.free_tokens, self.free_display) = (free.usd.get(), free.tokens.get(), free.display.get());
+        let free = self
+            .free()
+            .checked_add(change)
+            .map_err(|_| corrupt("an account left its range"))?;
+        (self.free_usd, self.free_tokens, self.free_display) =
+            (free.usd.get(), free.tokens.get(), free.display.get());
         Ok(())
     }
 
@@ -83,7 +87,8 @@ impl Model {
         Ok(AccountPolicy {
             kind: self.kind()?,
             enforce: Dimensions::from_bits(self.enforce),
-            blocked: Blocked::from_number(self.blocked).ok_or_else(|| corrupt("billing_accounts.blocked"))?,
+            blocked: Blocked::from_number(self.blocked)
+                .ok_or_else(|| corrupt("billing_accounts.blocked"))?,
             period_end: self.period_end.map(Timestamp::from_micros),
         })
     }

@@ -100,7 +100,9 @@ impl Entity {
 
 /// Newest first.
 pub fn newest_first(select: Select<Entity>) -> Select<Entity> {
-    select.order_by_desc(Column::CreatedAt).order_by_desc(Column::Id)
+    select
+        .order_by_desc(Column::CreatedAt)
+        .order_by_desc(Column::Id)
 }
 
 impl Model {
@@ -110,7 +112,10 @@ impl Model {
             .into_iter()
             .find(|kind| number(*kind) == self.kind)
             .ok_or_else(|| corrupt("api_keys.kind"))?;
-        let digest = self.digest.try_into().map_err(|_| corrupt("api_keys.digest"))?;
+        let digest = self
+            .digest
+            .try_into()
+            .map_err(|_| corrupt("api_keys.digest"))?;
         Ok(ApiKey {
             id: KeyId::from_uuid(self.id),
             platform_id: self.platform_id.map(PlatformId::from_uuid),

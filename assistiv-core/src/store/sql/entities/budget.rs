@@ -84,8 +84,12 @@ impl Model {
             account: AccountId(self.account_id),
             terms: BudgetTerms {
                 limits: limits(self.max_usd, self.max_tokens),
-                period: Period::from_number(self.period).ok_or_else(|| corrupt("budgets.period"))?,
-                timezone: self.timezone.parse().map_err(|_| corrupt("budgets.timezone"))?,
+                period: Period::from_number(self.period)
+                    .ok_or_else(|| corrupt("budgets.period"))?,
+                timezone: self
+                    .timezone
+                    .parse()
+                    .map_err(|_| corrupt("budgets.timezone"))?,
                 auto_replenish: self.auto_replenish,
                 replenish: limits(self.replenish_usd, self.replenish_tokens),
                 low_balance: limits(self.threshold_usd, self.threshold_tokens),

@@ -40,14 +40,18 @@ impl Entity {
     pub fn one_of(scope: &PlatformScope, end_user: &EndUserRef) -> Select<Self> {
         match end_user {
             EndUserRef::Id(id) => Self::of(scope).filter(Column::Id.eq(id.as_uuid())),
-            EndUserRef::External(external_id) => Self::of(scope).filter(Column::ExternalId.eq(external_id)),
+            EndUserRef::External(external_id) => {
+                Self::of(scope).filter(Column::ExternalId.eq(external_id))
+            }
         }
     }
 }
 
 /// Newest first.
 pub fn newest_first(select: Select<Entity>) -> Select<Entity> {
-    select.order_by_desc(Column::CreatedAt).order_by_desc(Column::Id)
+    select
+        .order_by_desc(Column::CreatedAt)
+        .order_by_desc(Column::Id)
 }
 
 impl Model {

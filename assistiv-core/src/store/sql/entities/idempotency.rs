@@ -13,6 +13,7 @@ pub struct Model {
     pub scope_hash: Vec<u8>,
     pub request_hash: Vec<u8>,
     pub body: String,
+    pub account_id: Option<i64>,
     pub uid: Option<Uuid>,
     pub created_at: i64,
 }

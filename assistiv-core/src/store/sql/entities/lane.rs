@@ -32,6 +32,8 @@ impl ActiveModelBehavior for ActiveModel {}
 impl Entity {
     /// The node's lanes in order.
     pub fn of_node(_: &SweeperScope, node: NodeId) -> Select<Self> {
-        Self::find().filter(Column::NodeId.eq(node.0)).order_by_asc(Column::Lane)
+        Self::find()
+            .filter(Column::NodeId.eq(node.0))
+            .order_by_asc(Column::Lane)
     }
 }

@@ -95,24 +95,39 @@ impl Entity {
 
 /// The column that names an account of this kind.
 fn column_of(account: &account::Model) -> Column {
-    if account.kind == AccountKind::Wallet as i16 { Column::WalletAccountId } else { Column::BudgetAccountId }
+    if account.kind == AccountKind::Wallet as i16 {
+        Column::WalletAccountId
+    } else {
+        Column::BudgetAccountId
+    }
 }
 
 impl Model {
     /// The row as an entry.
     pub fn into_domain(self) -> Result<LedgerEntry, StoreError> {
-        let metadata = self.metadata.as_deref().map(|text| read_object(text, "billing_ledger.metadata"));
+        let metadata = self
+            .metadata
+            .as_deref()
+            .map(|text| read_object(text, "billing_ledger.metadata"));
         Ok(LedgerEntry {
             uid: EntryId::from_uuid(self.uid),
-            kind: EntryKind::from_number(self.kind).ok_or_else(|| corrupt("billing_ledger.kind"))?,
-            source: EntrySource::from_number(self.source).ok_or_else(|| corrupt("billing_ledger.source"))?,
+            kind: EntryKind::from_number(self.kind)
+                .ok_or_else(|| corrupt("billing_ledger.kind"))?,
+            source: EntrySource::from_number(self.source)
+                .ok_or_else(|| corrupt("billing_ledger.source"))?,
             platform_id: PlatformId::from_uuid(self.platform_id),
             end_user_id: self.end_user_id.map(EndUserId::from_uuid),
-            wallet: self.wallet_account_id.zip(self.wallet_usd).map(|(id, usd)| (AccountId(id), NanoUsd::new(usd))),
+            wallet: self
+                .wallet_account_id
+                .zip(self.wallet_usd)
+                .map(|(id, usd)| (AccountId(id), NanoUsd::new(usd))),
             budget: self.budget_legs(),
             refers_to: self.ref_uid.map(EntryId::from_uuid),
             flags: ChargeFlags::from_bits(self.flags),
-            posted_by: self.node_id.zip(self.lane_seq).map(|(node, seq)| (NodeId(node), seq)),
+            posted_by: self
+                .node_id
+                .zip(self.lane_seq)
+                .map(|(node, seq)| (NodeId(node), seq)),
             metered: self.metered()?,
             idempotency_key: self.idempotency_key,
             reason: self.reason,
@@ -134,13 +149,18 @@ impl Model {
 
     /// A crash charge has a model and a price, and no counts: nobody knows them.
     fn metered(&self) -> Result<Option<Metered>, StoreError> {
-        let counts = self.in_tokens.zip(self.cached_tokens).zip(self.out_tokens).zip(self.markup);
+        let counts = self
+            .in_tokens
+            .zip(self.cached_tokens)
+            .zip(self.out_tokens)
+            .zip(self.markup);
         let Some(((model, price), (((input, cached), output), markup))) =
             self.model_id.zip(self.price_id).zip(counts)
         else {
             return Ok(None);
         };
-        let count = |tokens: i64| u64::try_from(tokens).map_err(|_| corrupt("billing_ledger token counts"));
+        let count =
+            |tokens: i64| u64::try_from(tokens).map_err(|_| corrupt("billing_ledger token counts"));
         Ok(Some(Metered {
             model_id: ModelId::from_uuid(model),
             price_id: PriceId::from_uuid(price),
@@ -196,7 +216,11 @@ pub fn row(
 }
 
 fn metadata(object: &RawObject) -> Result<Option<String>, StoreError> {
-    if object.is_empty() { Ok(None) } else { object_text(object).map(Some) }
+    if object.is_empty() {
+        Ok(None)
+    } else {
+        object_text(object).map(Some)
+    }
 }
 
 fn count(tokens: u64) -> i64 {

@@ -57,9 +57,15 @@ impl Model {
         let config = LlmConfig {
             id: LlmConfigId::from_uuid(self.id),
             platform_id: PlatformId::from_uuid(self.platform_id),
-            provider: self.provider.parse().map_err(|_| corrupt("llm_configs.provider"))?,
+            provider: self
+                .provider
+                .parse()
+                .map_err(|_| corrupt("llm_configs.provider"))?,
             name: self.name,
-            priority: self.priority.try_into().map_err(|_| corrupt("llm_configs.priority"))?,
+            priority: self
+                .priority
+                .try_into()
+                .map_err(|_| corrupt("llm_configs.priority"))?,
             models,
             is_default: self.is_default,
             is_active: self.is_active,
@@ -76,7 +82,11 @@ pub fn row(
     config: &LlmConfig,
     secret: Option<StoredSecret>,
 ) -> Result<ActiveModel, StoreError> {
-    let models = config.models.as_ref().map(serde_json::to_string).transpose();
+    let models = config
+        .models
+        .as_ref()
+        .map(serde_json::to_string)
+        .transpose();
     Ok(ActiveModel {
         id: Set(config.id.as_uuid()),
         platform_id: Set(scope.platform_id().as_uuid()),

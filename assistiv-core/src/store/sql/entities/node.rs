@@ -39,7 +39,9 @@ impl Entity {
 
     /// Nodes that are not closed, oldest first.
     pub fn not_closed(_: &SweeperScope) -> Select<Self> {
-        Self::find().filter(Column::State.ne(CLOSED)).order_by_asc(Column::Id)
+        Self::find()
+            .filter(Column::State.ne(CLOSED))
+            .order_by_asc(Column::Id)
     }
 
     /// Nodes that may authorise calls.

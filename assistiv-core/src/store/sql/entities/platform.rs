@@ -38,7 +38,9 @@ impl Entity {
 
     /// All platforms, newest first.
     pub fn all(_: &OperatorScope) -> Select<Self> {
-        Self::find().order_by_desc(Column::CreatedAt).order_by_desc(Column::Id)
+        Self::find()
+            .order_by_desc(Column::CreatedAt)
+            .order_by_desc(Column::Id)
     }
 }
 
@@ -49,7 +51,10 @@ impl Model {
             id: PlatformId::from_uuid(self.id),
             name: self.name,
             slug: self.slug.parse().map_err(|_| corrupt("platforms.slug"))?,
-            settings: PlatformSettings::from_stored(read_object(&self.settings, "platforms.settings")?),
+            settings: PlatformSettings::from_stored(read_object(
+                &self.settings,
+                "platforms.settings",
+            )?),
             is_active: self.is_active,
             created_at: Timestamp::from_micros(self.created_at),
             updated_at: Timestamp::from_micros(self.updated_at),

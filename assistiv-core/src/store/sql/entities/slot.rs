@@ -29,7 +29,9 @@ impl ActiveModelBehavior for ActiveModel {}
 impl Entity {
     /// The node's slots, in the order of accounts.
     pub fn of_node(_: &SweeperScope, node: NodeId) -> Select<Self> {
-        Self::find().filter(Column::NodeId.eq(node.0)).order_by_asc(Column::AccountId)
+        Self::find()
+            .filter(Column::NodeId.eq(node.0))
+            .order_by_asc(Column::AccountId)
     }
 
     /// What nodes hold of an account. Who has the account's row has found it under a scope.

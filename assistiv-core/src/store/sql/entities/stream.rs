@@ -43,7 +43,9 @@ impl ActiveModelBehavior for ActiveModel {}
 impl Entity {
     /// The node's streams.
     pub fn of_node(_: &SweeperScope, node: NodeId) -> Select<Self> {
-        Self::find().filter(Column::NodeId.eq(node.0)).order_by_asc(Column::LogId)
+        Self::find()
+            .filter(Column::NodeId.eq(node.0))
+            .order_by_asc(Column::LogId)
     }
 
     /// All streams.

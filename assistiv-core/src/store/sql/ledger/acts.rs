@@ -1,23 +1,27 @@
 //! Administrative acts: effect, entries and the stored outcome in one transaction.
 
-use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
-use sea_orm::{ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect, Set};
+use sea_orm::sea_query::{Expr, OnConflict};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, PaginatorTrait, QueryFilter,
+    QuerySelect, Set,
+};
 
 use super::write::{self, NewAccount};
 use super::{account_of, reset, total};
 use crate::auth::PlatformScope;
 use crate::billing::{
-    AccountKind, ActContext, ActOutcome, ActRefusal, Amounts, Applied, Blocked, BudgetState, Decision, Idempotency, LedgerAct,
-    decide_budget, decide_wallet,
+    AccountKind, ActContext, ActOutcome, ActRefusal, Amounts, Applied, Blocked, BudgetState,
+    Decision, Idempotency, LedgerAct, decide_budget, decide_wallet,
 };
 use crate::clock::Timestamp;
 use crate::id::{AccountId, EndUserId};
 use crate::money::NanoUsd;
 use crate::store::StoreError;
-use crate::store::sql::entities::{account, budget, idempotency, wallet};
+use crate::store::sql::entities::{account, budget, end_user, idempotency, wallet};
 use crate::store::sql::error::{corrupt, failed};
 use crate::store::sql::tenancy::lock_end_user;
 use crate::store::sql::{SqlStore, commit};
+use crate::tenancy::EndUserRef;
 
 /// Why an act has no effect. The transaction must be dropped.
 pub(in crate::store::sql) enum Failure {
@@ -66,51 +70,92 @@ async fn apply_in(
     request: Option<&Idempotency>,
     now: Timestamp,
 ) -> Result<Applied, Failure> {
+    require_holder(txn, scope, act).await?;
     if let Some(request) = request
-        && let Some(outcome) = claim(txn, scope, request, context, now).await?
+        && let Some(replay) = claim(txn, scope, request, context, now).await?
     {
-        return Ok(Applied { outcome, replayed: true, account: None });
+        return Ok(replay);
     }
     let (outcome, account) = perform(txn, scope, act, context, now).await?;
     if let Some(request) = request {
-        let body = serde_json::to_string(&outcome).map_err(|_| corrupt("an outcome that cannot be written"))?;
+        let body = serde_json::to_string(&outcome)
+            .map_err(|_| corrupt("an outcome that cannot be written"))?;
         idempotency::Entity::update_many()
             .col_expr(idempotency::Column::Body, Expr::val(body))
+            .col_expr(idempotency::Column::AccountId, Expr::val(account.0))
             .filter(idempotency::Column::ScopeHash.eq(request.scope_hash.to_vec()))
             .exec(txn)
             .await
             .map_err(failed)?;
     }
-    Ok(Applied { outcome, replayed: false, account: Some(account) })
+    Ok(Applied {
+        outcome,
+        replayed: false,
+        account: Some(account),
+    })
 }
 
-/// Takes the request's key, or finds the outcome of whoever took it before; waits for one who is at it.
+/// Takes the request's key, or finds the outcome of whoever took it before; waits for one who is at
+/// it.
 async fn claim(
     txn: &DatabaseTransaction,
     scope: &PlatformScope,
     request: &Idempotency,
     context: &ActContext,
     now: Timestamp,
-) -> Result<Option<ActOutcome>, Failure> {
+) -> Result<Option<Applied>, Failure> {
     let row = idempotency::ActiveModel {
         scope_hash: Set(request.scope_hash.to_vec()),
         request_hash: Set(request.request_hash.to_vec()),
         body: Set(String::new()),
+        account_id: Set(None),
         uid: Set(Some(context.uid.as_uuid())),
         created_at: Set(now.as_micros()),
     };
-    let unless_taken = OnConflict::column(idempotency::Column::ScopeHash).do_nothing().to_owned();
-    let inserted = idempotency::Entity::insert(row).on_conflict(unless_taken).exec_without_returning(txn).await;
+    let unless_taken = OnConflict::column(idempotency::Column::ScopeHash)
+        .do_nothing()
+        .to_owned();
+    let inserted = idempotency::Entity::insert(row)
+        .on_conflict(unless_taken)
+        .exec_without_returning(txn)
+        .await;
     if inserted.map_err(failed)? == 1 {
         return Ok(None);
     }
-    let stored = idempotency::Entity::of(scope, request).one(txn).await.map_err(failed)?;
+    let stored = idempotency::Entity::of(scope, request)
+        .one(txn)
+        .await
+        .map_err(failed)?;
     let stored = stored.ok_or_else(|| corrupt("billing_idempotency"))?;
     if stored.request_hash != request.request_hash {
         return Err(ActRefusal::KeyReused.into());
     }
-    let outcome = serde_json::from_str(&stored.body).map_err(|_| corrupt("billing_idempotency.body"))?;
-    Ok(Some(outcome))
+    let outcome =
+        serde_json::from_str(&stored.body).map_err(|_| corrupt("billing_idempotency.body"))?;
+    Ok(Some(Applied {
+        outcome,
+        replayed: true,
+        account: stored.account_id.map(AccountId),
+    }))
+}
+
+/// A repeat of an act has no outcome either when the platform or the end user is gone.
+async fn require_holder(
+    txn: &DatabaseTransaction,
+    scope: &PlatformScope,
+    act: &LedgerAct,
+) -> Result<(), StoreError> {
+    let exists = match act.end_user() {
+        None => wallet::Entity::of(scope).count(txn).await,
+        Some(id) => {
+            let of_platform = end_user::Entity::one_of(scope, &EndUserRef::Id(id));
+            of_platform.count(txn).await
+        }
+    };
+    if exists.map_err(failed)? == 0 {
+        return Err(StoreError::NotFound);
+    }
+    Ok(())
 }
 
 /// Performs an act in the caller's transaction.
@@ -134,7 +179,11 @@ async fn on_wallet(
     context: &ActContext,
     now: Timestamp,
 ) -> Result<(ActOutcome, AccountId), Failure> {
-    let row = wallet::Entity::of(scope).lock_exclusive().one(txn).await.map_err(failed)?;
+    let row = wallet::Entity::of(scope)
+        .lock_exclusive()
+        .one(txn)
+        .await
+        .map_err(failed)?;
     let mut row = row.ok_or(StoreError::NotFound)?;
     let id = AccountId(row.account_id);
     let mut account = account_of(txn, account::Entity::one_of(scope, id).lock_exclusive()).await?;
@@ -153,7 +202,14 @@ async fn on_wallet(
     write::decision(txn, &mut account, &decision, now).await?;
     let after = plus(before, &decision)?;
     let entries = decision.posted(before);
-    Ok((ActOutcome { wallet: Some(row.with_balance(after.usd)), budget: None, entries }, id))
+    Ok((
+        ActOutcome {
+            wallet: Some(row.with_balance(after.usd)),
+            budget: None,
+            entries,
+        },
+        id,
+    ))
 }
 
 async fn on_budget(
@@ -175,9 +231,20 @@ async fn on_budget(
         row = reset;
     }
     let record = row.to_domain()?;
-    let state = BudgetState { record: Some(&record), remaining: total(txn, &account).await? };
+    let state = BudgetState {
+        record: Some(&record),
+        remaining: total(txn, &account).await?,
+    };
     let decision = decide_budget(act, context, scope.platform_id(), &state, || id, now)?;
-    write_budget(txn, Some(&row), &mut account, state.remaining, &decision, now).await
+    write_budget(
+        txn,
+        Some(&row),
+        &mut account,
+        state.remaining,
+        &decision,
+        now,
+    )
+    .await
 }
 
 /// An act on a budget that never was: only one that makes it has an effect.
@@ -188,7 +255,9 @@ async fn on_missing_budget(
     context: &ActContext,
     now: Timestamp,
 ) -> Result<(ActOutcome, AccountId), Failure> {
-    let LedgerAct::CreateBudget { budget, .. } = act else { return Err(ActRefusal::BudgetNotFound.into()) };
+    let LedgerAct::CreateBudget { budget, .. } = act else {
+        return Err(ActRefusal::BudgetNotFound.into());
+    };
     // The account is needed before the act is decided; a refusal undoes it with everything else.
     let new = NewAccount {
         kind: AccountKind::Budget,
@@ -200,7 +269,10 @@ async fn on_missing_budget(
     };
     let mut account = new.insert(txn, now).await?;
     let id = AccountId(account.id);
-    let state = BudgetState { record: None, remaining: account.free() };
+    let state = BudgetState {
+        record: None,
+        remaining: account.free(),
+    };
     let decision = decide_budget(act, context, scope.platform_id(), &state, || id, now)?;
     write_budget(txn, None, &mut account, Amounts::ZERO, &decision, now).await
 }
@@ -216,12 +288,24 @@ async fn write_budget(
     write::decision(txn, account, decision, now).await?;
     write::budget(txn, old, decision).await?;
     let after = plus(before, decision)?;
-    let budget = decision.budget.as_ref().map(|record| record.with_remaining(after));
-    Ok((ActOutcome { wallet: None, budget, entries: decision.posted(before) }, AccountId(account.id)))
+    let budget = decision
+        .budget
+        .as_ref()
+        .map(|record| record.with_remaining(after));
+    Ok((
+        ActOutcome {
+            wallet: None,
+            budget,
+            entries: decision.posted(before),
+        },
+        AccountId(account.id),
+    ))
 }
 
-/// What stands on the account after the decision. Not read again: a settlement may have committed meanwhile,
-/// and the outcome is to agree with its own entries.
+/// What stands on the account after the decision. Not read again: a settlement may have committed
+/// meanwhile, and the outcome is to agree with its own entries.
 fn plus(before: Amounts, decision: &Decision) -> Result<Amounts, StoreError> {
-    before.checked_add(decision.free_change).map_err(|_| corrupt("an account left its range"))
+    before
+        .checked_add(decision.free_change)
+        .map_err(|_| corrupt("an account left its range"))
 }

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QuerySelect, Select};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QuerySelect, Select,
+};
 
 use crate::auth::OperatorScope;
 use crate::billing::{AccountAudit, Amounts};
@@ -26,24 +28,44 @@ struct OfAccount {
 type ByAccount = HashMap<i64, Amounts>;
 
 /// The sums of every account, in one snapshot.
-pub(super) async fn audit(store: &SqlStore, scope: &OperatorScope) -> Result<Vec<AccountAudit>, StoreError> {
+pub(super) async fn audit(
+    store: &SqlStore,
+    scope: &OperatorScope,
+) -> Result<Vec<AccountAudit>, StoreError> {
     use ledger::Column;
     let txn = store.begin_read().await?;
-    let accounts = account::Entity::all(scope).all(&txn).await.map_err(failed)?;
+    let accounts = account::Entity::all(scope)
+        .all(&txn)
+        .await
+        .map_err(failed)?;
     let slots = {
         use slot::Column;
         let select = slot::Entity::all(scope);
-        by_account(&txn, select, Column::AccountId, [Column::Usd, Column::Tokens, Column::Display].map(Some)).await?
+        by_account(
+            &txn,
+            select,
+            Column::AccountId,
+            [Column::Usd, Column::Tokens, Column::Display].map(Some),
+        )
+        .await?
     };
     let entries = || ledger::Entity::all(scope);
-    let of_wallets = by_account(&txn, entries(), Column::WalletAccountId, [Some(Column::WalletUsd), None, None]);
+    let of_wallets = by_account(
+        &txn,
+        entries(),
+        Column::WalletAccountId,
+        [Some(Column::WalletUsd), None, None],
+    );
     let mut in_ledger = of_wallets.await?;
     let remaining = [Column::RemUsd, Column::RemTokens, Column::RemDisplay].map(Some);
     in_ledger.extend(by_account(&txn, entries(), Column::BudgetAccountId, remaining).await?);
     let limit = [Column::LimUsd, Column::LimTokens, Column::LimDisplay].map(Some);
     let ledger_limits = by_account(&txn, entries(), Column::BudgetAccountId, limit).await?;
     let budgets = budget::Entity::all(scope).all(&txn).await.map_err(failed)?;
-    let limits: ByAccount = budgets.iter().map(|row| (row.account_id, row.limits())).collect();
+    let limits: ByAccount = budgets
+        .iter()
+        .map(|row| (row.account_id, row.limits()))
+        .collect();
     let open_streams = open_streams(&txn, scope).await?;
 
     let of = |sums: &ByAccount, id: i64| sums.get(&id).copied().unwrap_or_default();
@@ -71,7 +93,8 @@ async fn by_account<E: EntityTrait>(
     account: E::Column,
     [usd, tokens, display]: [Option<E::Column>; 3],
 ) -> Result<ByAccount, StoreError> {
-    let total = |column: Option<E::Column>| column.map_or(Expr::val(0), |column| sum(column.into_expr()));
+    let total =
+        |column: Option<E::Column>| column.map_or(Expr::val(0), |column| sum(column.into_expr()));
     let rows = select
         .filter(account.is_not_null())
         .select_only()
@@ -84,10 +107,21 @@ async fn by_account<E: EntityTrait>(
         .all(db)
         .await
         .map_err(failed)?;
-    Ok(rows.into_iter().map(|row| (row.account_id, Amounts::from_raw(row.usd, row.tokens, row.display))).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            (
+                row.account_id,
+                Amounts::from_raw(row.usd, row.tokens, row.display),
+            )
+        })
+        .collect())
 }
 
-async fn open_streams(db: &impl ConnectionTrait, scope: &OperatorScope) -> Result<HashMap<i64, u64>, StoreError> {
+async fn open_streams(
+    db: &impl ConnectionTrait,
+    scope: &OperatorScope,
+) -> Result<HashMap<i64, u64>, StoreError> {
     let streams: Vec<(i64, Option<i64>)> = stream::Entity::all(scope)
         .select_only()
         .column(stream::Column::WalletAccountId)
@@ -97,7 +131,11 @@ async fn open_streams(db: &impl ConnectionTrait, scope: &OperatorScope) -> Resul
         .await
         .map_err(failed)?;
     let mut open = HashMap::new();
-    for account in streams.into_iter().flat_map(|(wallet, budget)| [Some(wallet), budget]).flatten() {
+    for account in streams
+        .into_iter()
+        .flat_map(|(wallet, budget)| [Some(wallet), budget])
+        .flatten()
+    {
         *open.entry(account).or_insert(0) += 1;
     }
     Ok(open)

@@ -1,6 +1,6 @@
 //! Lane B: grants and returns.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, PaginatorTrait, QuerySelect};
 
@@ -21,46 +21,70 @@ pub(super) async fn lease(
     scope: &SweeperScope,
     batch: &LeaseBatch,
 ) -> Result<Vec<LeaseGrant>, StoreError> {
-    let now = store.now();
     let txn = store.begin_write().await?;
-    let fence = Fence { node: batch.node, lane: Lane::Lease, seq: batch.seq, delivered_seq: None };
+    let now = store.now();
+    let fence = Fence {
+        node: batch.node,
+        lane: Lane::Lease,
+        seq: batch.seq,
+        delivered_seq: None,
+    };
     fence.pass(&txn, scope).await?;
 
     let divisor = divisor(&txn, scope).await?;
     let mut accounts = lock_accounts(&txn, scope, &batch.requests).await?;
     let mut grants = Vec::with_capacity(batch.requests.len());
     let mut moves = Vec::with_capacity(batch.requests.len());
-    let mut changed = Vec::with_capacity(batch.requests.len());
+    let mut changed = HashSet::with_capacity(batch.requests.len());
     for request in &batch.requests {
-        let Some(account) = accounts.get_mut(&request.account.0) else { continue };
+        let Some(account) = accounts.get_mut(&request.account.0) else {
+            continue;
+        };
         let grant = decide(account, request, divisor, now)?;
-        let moved = grant.granted.checked_sub(request.give_back).map_err(|_| corrupt("a lease left its range"))?;
+        let moved = grant
+            .granted
+            .checked_sub(request.give_back)
+            .map_err(|_| corrupt("a lease left its range"))?;
         if !moved.is_zero() {
-            account.add_free(moved.negated())?;
             moves.push(slot::change(batch.node, request.account, moved));
-            changed.push(request.account.0);
+            changed.insert(request.account.0);
         }
-        grants.push(LeaseGrant { free: account.free(), ..grant });
+        grants.push(grant);
     }
     accounts.retain(|id, _| changed.contains(id));
     let mut rows: Vec<_> = accounts.into_values().collect();
     rows.sort_unstable_by_key(|row| (row.kind, row.id));
     write::accounts(&txn, rows, now).await?;
-    insert_rows(&txn, moves, Some(&slot::added())).await.map_err(failed)?;
+    insert_rows(&txn, moves, Some(&slot::added()))
+        .await
+        .map_err(failed)?;
     commit(txn).await?;
     Ok(grants)
 }
 
+/// Takes what is given back, and what is granted out of what is then free.
 fn decide(
-    account: &account::Model,
+    account: &mut account::Model,
     request: &LeaseRequest,
     divisor: i64,
     now: Timestamp,
 ) -> Result<LeaseGrant, StoreError> {
-    let (free, policy) = (account.free(), account.policy()?);
+    account.add_free(request.give_back)?;
+    let policy = account.policy()?;
     let reset_due = policy.period_end.is_some_and(|end| end <= now);
-    let granted = if reset_due { Amounts::ZERO } else { grant(free, &policy, request, divisor) };
-    Ok(LeaseGrant { account: request.account, granted, free, policy, reset_due })
+    let granted = if reset_due {
+        Amounts::ZERO
+    } else {
+        grant(account.free(), &policy, request, divisor)
+    };
+    account.add_free(granted.negated())?;
+    Ok(LeaseGrant {
+        account: request.account,
+        granted,
+        free: account.free(),
+        policy,
+        reset_due,
+    })
 }
 
 async fn lock_accounts(

@@ -1,9 +1,8 @@
 //! Nodes and their lanes.
 
-use sea_orm::sea_query::ExprTrait;
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, NotSet, QueryFilter, QuerySelect,
-    Set,
+    ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, NotSet, QueryFilter,
+    QuerySelect, Set,
 };
 use uuid::Uuid;
 
@@ -23,9 +22,13 @@ pub(super) async fn open(
     instance: Uuid,
     name: &str,
 ) -> Result<NodeId, StoreError> {
-    let now = store.now();
     let txn = store.begin_write().await?;
-    let ledger_from = ledger::Entity::last_id(scope).one(&txn).await.map_err(failed)?.unwrap_or(0);
+    let now = store.now();
+    let ledger_from = ledger::Entity::last_id(scope)
+        .one(&txn)
+        .await
+        .map_err(failed)?
+        .unwrap_or(0);
     let row = node::ActiveModel {
         id: NotSet,
         instance: Set(instance),
@@ -35,7 +38,10 @@ pub(super) async fn open(
         created_at: Set(now.as_micros()),
         updated_at: Set(now.as_micros()),
     };
-    let node = row.insert(&txn).await.map_err(|error| conflict(error, "node"))?;
+    let node = row
+        .insert(&txn)
+        .await
+        .map_err(|error| conflict(error, "node"))?;
     let lanes = [Lane::Settle, Lane::Lease].map(|lane| lane::ActiveModel {
         node_id: Set(node.id),
         lane: Set(lane as i16),
@@ -43,7 +49,9 @@ pub(super) async fn open(
         delivered_seq: Set(0),
         state: Set(lane::OPEN),
     });
-    insert_rows(&txn, lanes.into(), None).await.map_err(failed)?;
+    insert_rows(&txn, lanes.into(), None)
+        .await
+        .map_err(failed)?;
     commit(txn).await?;
     Ok(NodeId(node.id))
 }
@@ -59,7 +67,10 @@ pub(super) async fn lane(
     let select = lane::Entity::of_node(scope, node).filter(lane::Column::Lane.eq(lane as i16));
     let found = select.lock_exclusive().one(&txn).await.map_err(failed)?;
     let row = found.ok_or(StoreError::Lost { node })?;
-    Ok(LanePosition { seq: row.seq, fenced: row.state != lane::OPEN })
+    Ok(LanePosition {
+        seq: row.seq,
+        fenced: row.state != lane::OPEN,
+    })
 }
 
 /// A batch's number, which must be the next of its lane.
@@ -79,7 +90,11 @@ impl Fence {
     ///
     /// # Errors
     /// [`StoreError::Lost`]; then the transaction must be dropped.
-    pub(super) async fn pass(&self, txn: &DatabaseTransaction, _: &SweeperScope) -> Result<(), StoreError> {
+    pub(super) async fn pass(
+        &self,
+        txn: &DatabaseTransaction,
+        _: &SweeperScope,
+    ) -> Result<(), StoreError> {
         let row = lane::ActiveModel {
             seq: Set(self.seq),
             delivered_seq: self.delivered_seq.map_or(NotSet, Set),
@@ -94,6 +109,10 @@ impl Fence {
             .exec(txn)
             .await
             .map_err(failed)?;
-        if passed.rows_affected == 1 { Ok(()) } else { Err(StoreError::Lost { node: self.node }) }
+        if passed.rows_affected == 1 {
+            Ok(())
+        } else {
+            Err(StoreError::Lost { node: self.node })
+        }
     }
 }

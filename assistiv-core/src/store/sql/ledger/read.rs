@@ -14,8 +14,16 @@ use crate::store::sql::error::failed;
 /// The platform's wallet.
 pub(super) async fn wallet(store: &SqlStore, scope: &PlatformScope) -> Result<Wallet, StoreError> {
     let txn = store.begin_read().await?;
-    let row = wallet::Entity::of(scope).one(&txn).await.map_err(failed)?.ok_or(StoreError::NotFound)?;
-    let account = account_of(&txn, account::Entity::one_of(scope, AccountId(row.account_id))).await?;
+    let row = wallet::Entity::of(scope)
+        .one(&txn)
+        .await
+        .map_err(failed)?
+        .ok_or(StoreError::NotFound)?;
+    let account = account_of(
+        &txn,
+        account::Entity::one_of(scope, AccountId(row.account_id)),
+    )
+    .await?;
     Ok(row.with_balance(total(&txn, &account).await?.usd))
 }
 
@@ -25,7 +33,8 @@ pub(super) async fn budget_account(
     scope: &PlatformScope,
     end_user: EndUserId,
 ) -> Result<Option<AccountId>, StoreError> {
-    let active = budget::Entity::of_end_user(scope, end_user).filter(budget::Column::IsActive.eq(true));
+    let active =
+        budget::Entity::of_end_user(scope, end_user).filter(budget::Column::IsActive.eq(true));
     let row = active.one(store.reader()).await.map_err(failed)?;
     Ok(row.map(|row| AccountId(row.account_id)))
 }
@@ -38,8 +47,11 @@ pub(super) async fn budget(
 ) -> Result<Option<Budget>, StoreError> {
     loop {
         let txn = store.begin_read().await?;
-        let active = budget::Entity::of_end_user(scope, end_user).filter(budget::Column::IsActive.eq(true));
-        let Some(row) = active.one(&txn).await.map_err(failed)? else { return Ok(None) };
+        let active =
+            budget::Entity::of_end_user(scope, end_user).filter(budget::Column::IsActive.eq(true));
+        let Some(row) = active.one(&txn).await.map_err(failed)? else {
+            return Ok(None);
+        };
         let record = row.to_domain()?;
         if record.period_end.is_some_and(|end| end <= store.now()) {
             drop(txn);

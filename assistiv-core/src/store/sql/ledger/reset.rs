@@ -2,7 +2,7 @@
 
 use sea_orm::sea_query::{Expr, ExprTrait, Func, Order, Query, SelectStatement};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, FromQueryResult, QueryFilter, QuerySelect,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, FromQueryResult, QueryFilter, QuerySelect,
     QueryTrait,
 };
 
@@ -23,11 +23,19 @@ pub(super) async fn reset_period(
     scope: &SweeperScope,
     account: AccountId,
 ) -> Result<bool, StoreError> {
-    let now = store.now();
     let txn = store.begin_write().await?;
-    let row = budget::Entity::in_account(scope, account).lock_exclusive().one(&txn).await.map_err(failed)?;
+    let now = store.now();
+    let row = budget::Entity::in_account(scope, account)
+        .lock_exclusive()
+        .one(&txn)
+        .await
+        .map_err(failed)?;
     let Some(row) = row else { return Ok(false) };
-    let mut account = account_of(&txn, account::Entity::any(scope, [account]).lock_exclusive()).await?;
+    let mut account = account_of(
+        &txn,
+        account::Entity::any(scope, [account]).lock_exclusive(),
+    )
+    .await?;
     let was_due = apply_due(&txn, &row, &mut account, now).await?.is_some();
     if was_due {
         commit(txn).await?;
@@ -35,7 +43,8 @@ pub(super) async fn reset_period(
     Ok(was_due)
 }
 
-/// Resets the budget if its period is over. Both rows are locked; the budget's row afterwards is returned.
+/// Resets the budget if its period is over. Both rows are locked; the budget's row afterwards is
+/// returned.
 pub(super) async fn apply_due(
     txn: &DatabaseTransaction,
     row: &budget::Model,
@@ -43,14 +52,23 @@ pub(super) async fn apply_due(
     now: Timestamp,
 ) -> Result<Option<budget::Model>, StoreError> {
     let record = row.to_domain()?;
-    if record.period_end.is_none_or(|end| end > now) {
+    // A budget that is out of force waits: it starts afresh when it is made again.
+    if !record.is_active || record.period_end.is_none_or(|end| end > now) {
         return Ok(None);
     }
-    let boundary = record.terms.period.bounds(now, &record.terms.timezone).start;
+    let boundary = record
+        .terms
+        .period
+        .bounds(now, &record.terms.timezone)
+        .start;
     let standing = Standing::read(txn, account, boundary).await?;
-    let remaining = account.free().checked_add(standing.slots()).map_err(|_| corrupt("an account left its range"))?;
+    let remaining = account
+        .free()
+        .checked_add(standing.slots())
+        .map_err(|_| corrupt("an account left its range"))?;
     let decided = decide_reset(&record, remaining, |_| standing.used(), now);
-    let mut decision = decided.ok_or_else(|| corrupt("a period reset left the range of amounts"))?;
+    let mut decision =
+        decided.ok_or_else(|| corrupt("a period reset left the range of amounts"))?;
     if is_posted(txn, account, &decision).await? {
         // The clock went back behind a boundary that was passed before: only the period is due.
         let mut passed = record.clone();
@@ -58,7 +76,11 @@ pub(super) async fn apply_due(
             (passed.period_start, passed.period_end) = (next.period_start, next.period_end);
         }
         let policy = Some((passed.terms.limits.enforced(), passed.blocked()));
-        decision = Decision { budget: Some(passed), policy, ..Decision::default() };
+        decision = Decision {
+            budget: Some(passed),
+            policy,
+            ..Decision::default()
+        };
     }
     write::decision(txn, account, &decision, now).await?;
     write::budget(txn, Some(row), &decision).await
@@ -70,13 +92,17 @@ async fn is_posted(
     decision: &Decision,
 ) -> Result<bool, StoreError> {
     let uids = decision.entries.iter().map(|entry| entry.uid.as_uuid());
-    let found = ledger::Entity::of_account(account).filter(ledger::Column::Uid.is_in(uids)).one(txn).await;
+    let found = ledger::Entity::of_account(account)
+        .filter(ledger::Column::Uid.is_in(uids))
+        .one(txn)
+        .await;
     Ok(found.map_err(failed)?.is_some())
 }
 
 /// What nodes hold of an account, and what was used of it since a boundary.
 ///
-/// Read in one statement: a settlement that commits between two would be missing in one of them only.
+/// Read in one statement: a settlement that commits between two would be missing in one of them
+/// only.
 #[derive(FromQueryResult)]
 struct Standing {
     slots_usd: i64,
@@ -94,7 +120,14 @@ impl Standing {
         boundary: Timestamp,
     ) -> Result<Self, StoreError> {
         let both = Query::select()
-            .columns(["slots_usd", "slots_tokens", "slots_display", "used_usd", "used_tokens", "used_display"])
+            .columns([
+                "slots_usd",
+                "slots_tokens",
+                "slots_display",
+                "used_usd",
+                "used_tokens",
+                "used_display",
+            ])
             .from_subquery(slots(account), "slots")
             .from_subquery(used_since(account, boundary), "used")
             .take();
@@ -122,8 +155,8 @@ fn slots(account: &account::Model) -> SelectStatement {
 }
 
 fn used_since(account: &account::Model, boundary: Timestamp) -> SelectStatement {
-    // What is posted after a boundary is posted after the reset of the boundary before it, so the search need
-    // not go back further.
+    // What is posted after a boundary is posted after the reset of the boundary before it, so the
+    // search need not go back further.
     let last_reset = ledger::Entity::of_account(account)
         .filter(ledger::Column::Kind.eq(EntryKind::PeriodReset as i16))
         .select_only()
@@ -133,18 +166,36 @@ fn used_since(account: &account::Model, boundary: Timestamp) -> SelectStatement 
         .order_by(ledger::Column::Id, Order::Desc)
         .take();
     let used = |limit: ledger::Column, remaining: ledger::Column| {
-        sum(limit.into_expr().sub(Expr::col((ledger::Entity, remaining))))
+        sum(limit
+            .into_expr()
+            .sub(Expr::col((ledger::Entity, remaining))))
     };
     ledger::Entity::of_account(account)
-        .filter(ledger::Column::Id.into_expr().gt(Expr::from(Func::coalesce([last_reset.into(), Expr::val(0)]))))
-        .filter(ledger::Column::CreatedAt.gte(boundary.as_micros()))
         .filter(
-            ledger::Column::Kind
-                .is_not_in([EntryKind::PeriodReset as i16, EntryKind::OpeningBalance as i16]),
+            ledger::Column::Id
+                .into_expr()
+                .gt(Expr::from(Func::coalesce([
+                    last_reset.into(),
+                    Expr::val(0),
+                ]))),
         )
+        .filter(ledger::Column::CreatedAt.gte(boundary.as_micros()))
+        .filter(ledger::Column::Kind.is_not_in([
+            EntryKind::PeriodReset as i16,
+            EntryKind::OpeningBalance as i16,
+        ]))
         .select_only()
-        .column_as(used(ledger::Column::LimUsd, ledger::Column::RemUsd), "used_usd")
-        .column_as(used(ledger::Column::LimTokens, ledger::Column::RemTokens), "used_tokens")
-        .column_as(used(ledger::Column::LimDisplay, ledger::Column::RemDisplay), "used_display")
+        .column_as(
+            used(ledger::Column::LimUsd, ledger::Column::RemUsd),
+            "used_usd",
+        )
+        .column_as(
+            used(ledger::Column::LimTokens, ledger::Column::RemTokens),
+            "used_tokens",
+        )
+        .column_as(
+            used(ledger::Column::LimDisplay, ledger::Column::RemDisplay),
+            "used_display",
+        )
         .into_query()
 }

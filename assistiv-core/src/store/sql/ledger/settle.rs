@@ -12,16 +12,29 @@ use crate::store::sql::query::{IN_VALUES_MAX, insert_rows};
 use crate::store::sql::{SqlStore, commit};
 
 /// Applies a batch whole, or not at all.
-pub(super) async fn settle(store: &SqlStore, scope: &SweeperScope, batch: &SettleBatch) -> Result<(), StoreError> {
-    let now = store.now();
-    let debits = batch.debits.iter().map(|(account, amounts)| slot::change(batch.node, *account, amounts.negated()));
-    let debits = debits.collect();
-    let opened = batch.opened.iter().map(|stream| stream::row(batch.node, stream, now)).collect();
-    let posted_by = Some((batch.node, batch.seq));
-    let entries = batch.entries.iter().map(|entry| ledger::row(entry, posted_by, now));
-    let entries = entries.collect::<Result<_, _>>()?;
-
+pub(super) async fn settle(
+    store: &SqlStore,
+    scope: &SweeperScope,
+    batch: &SettleBatch,
+) -> Result<(), StoreError> {
     let txn = store.begin_write().await?;
+    let now = store.now();
+    let debits = batch
+        .debits
+        .iter()
+        .map(|(account, amounts)| slot::change(batch.node, *account, amounts.negated()));
+    let debits = debits.collect();
+    let opened = batch
+        .opened
+        .iter()
+        .map(|stream| stream::row(batch.node, stream, now))
+        .collect();
+    let posted_by = Some((batch.node, batch.seq));
+    let entries = batch
+        .entries
+        .iter()
+        .map(|entry| ledger::row(entry, posted_by, now));
+    let entries = entries.collect::<Result<_, _>>()?;
     let fence = Fence {
         node: batch.node,
         lane: Lane::Settle,
@@ -29,12 +42,22 @@ pub(super) async fn settle(store: &SqlStore, scope: &SweeperScope, batch: &Settl
         delivered_seq: Some(batch.delivered_seq),
     };
     fence.pass(&txn, scope).await?;
-    insert_rows(&txn, debits, Some(&slot::added())).await.map_err(failed)?;
-    insert_rows(&txn, opened, Some(&stream::checkpointed())).await.map_err(failed)?;
+    insert_rows(&txn, debits, Some(&slot::added()))
+        .await
+        .map_err(failed)?;
+    insert_rows(&txn, opened, Some(&stream::checkpointed()))
+        .await
+        .map_err(failed)?;
     for closed in batch.closed.chunks(IN_VALUES_MAX) {
         let ids = closed.iter().map(|id| id.as_uuid());
-        stream::Entity::delete_many().filter(stream::Column::LogId.is_in(ids)).exec(&txn).await.map_err(failed)?;
+        stream::Entity::delete_many()
+            .filter(stream::Column::LogId.is_in(ids))
+            .exec(&txn)
+            .await
+            .map_err(failed)?;
     }
-    insert_rows(&txn, entries, None).await.map_err(|error| conflict(error, "ledger entry"))?;
+    insert_rows(&txn, entries, None)
+        .await
+        .map_err(|error| conflict(error, "ledger entry"))?;
     commit(txn).await
 }

@@ -1,11 +1,12 @@
 //! Lists of entries with the balances that they left.
 //!
-//! Balances are not stored: they are running sums in ledger order, counted back from what the account holds
-//! now, in one snapshot.
+//! Balances are not stored: they are running sums in ledger order, counted back from what the
+//! account holds now, in one snapshot.
 
 use sea_orm::sea_query::{Expr, Query};
 use sea_orm::{
-    ConnectionTrait, DatabaseTransaction, FromQueryResult, PaginatorTrait, QueryOrder, QuerySelect, QueryTrait,
+    ConnectionTrait, DatabaseTransaction, FromQueryResult, PaginatorTrait, QueryOrder, QuerySelect,
+    QueryTrait,
 };
 
 use super::{account_of, total};
@@ -13,10 +14,11 @@ use crate::auth::PlatformScope;
 use crate::billing::{AccountKind, Amounts, EntryWithBalance, LedgerEntry};
 use crate::id::{AccountId, EndUserId};
 use crate::store::sql::SqlStore;
-use crate::store::sql::entities::{account, budget, ledger, wallet};
+use crate::store::sql::entities::{account, budget, end_user, ledger, wallet};
 use crate::store::sql::error::{corrupt, failed};
 use crate::store::sql::query::sum;
 use crate::store::{Listed, Page, StoreError};
+use crate::tenancy::EndUserRef;
 
 /// Entries of the platform's wallet.
 pub(super) async fn of_wallet(
@@ -25,8 +27,16 @@ pub(super) async fn of_wallet(
     page: Page,
 ) -> Result<Listed<EntryWithBalance>, StoreError> {
     let txn = store.begin_read().await?;
-    let row = wallet::Entity::of(scope).one(&txn).await.map_err(failed)?.ok_or(StoreError::NotFound)?;
-    let account = account_of(&txn, account::Entity::one_of(scope, AccountId(row.account_id))).await?;
+    let row = wallet::Entity::of(scope)
+        .one(&txn)
+        .await
+        .map_err(failed)?
+        .ok_or(StoreError::NotFound)?;
+    let account = account_of(
+        &txn,
+        account::Entity::one_of(scope, AccountId(row.account_id)),
+    )
+    .await?;
     entries(&txn, &account, Amounts::ZERO, page).await
 }
 
@@ -38,9 +48,27 @@ pub(super) async fn of_budget(
     page: Page,
 ) -> Result<Listed<EntryWithBalance>, StoreError> {
     let txn = store.begin_read().await?;
-    let row = budget::Entity::of_end_user(scope, end_user).one(&txn).await.map_err(failed)?;
-    let Some(row) = row else { return Ok(Listed { rows: Vec::new(), total: 0 }) };
-    let account = account_of(&txn, account::Entity::one_of(scope, AccountId(row.account_id))).await?;
+    let named = end_user::Entity::one_of(scope, &EndUserRef::Id(end_user));
+    named
+        .one(&txn)
+        .await
+        .map_err(failed)?
+        .ok_or(StoreError::NotFound)?;
+    let row = budget::Entity::of_end_user(scope, end_user)
+        .one(&txn)
+        .await
+        .map_err(failed)?;
+    let Some(row) = row else {
+        return Ok(Listed {
+            rows: Vec::new(),
+            total: 0,
+        });
+    };
+    let account = account_of(
+        &txn,
+        account::Entity::one_of(scope, AccountId(row.account_id)),
+    )
+    .await?;
     entries(&txn, &account, row.limits(), page).await
 }
 
@@ -52,7 +80,12 @@ async fn entries(
 ) -> Result<Listed<EntryWithBalance>, StoreError> {
     let newest = ledger::Entity::of_account(account).order_by_desc(ledger::Column::Id);
     let count = newest.clone().count(txn).await.map_err(failed)?;
-    let rows = newest.limit(u64::from(page.limit)).offset(page.offset()).all(txn).await.map_err(failed)?;
+    let rows = newest
+        .limit(u64::from(page.limit))
+        .offset(page.offset())
+        .all(txn)
+        .await
+        .map_err(failed)?;
 
     let newer = Moved::newest(txn, account, page.offset()).await?;
     let mut remaining = less(total(txn, account).await?, newer.remaining())?;
@@ -61,11 +94,18 @@ async fn entries(
     for row in rows {
         let entry = row.into_domain()?;
         let (remaining_change, limit_change) = changes(account, &entry);
-        listed.push(EntryWithBalance { entry, remaining_after: remaining, limit_after: limit });
+        listed.push(EntryWithBalance {
+            entry,
+            remaining_after: remaining,
+            limit_after: limit,
+        });
         remaining = less(remaining, remaining_change)?;
         limit = less(limit, limit_change)?;
     }
-    Ok(Listed { rows: listed, total: count })
+    Ok(Listed {
+        rows: listed,
+        total: count,
+    })
 }
 
 /// What an entry changed on the account: what remains, and the limit.
@@ -80,7 +120,9 @@ fn changes(account: &account::Model, entry: &LedgerEntry) -> (Amounts, Amounts) 
 }
 
 fn less(total: Amounts, change: Amounts) -> Result<Amounts, StoreError> {
-    total.checked_sub(change).map_err(|_| corrupt("a balance left its range"))
+    total
+        .checked_sub(change)
+        .map_err(|_| corrupt("a balance left its range"))
 }
 
 /// What entries together changed.
@@ -96,14 +138,24 @@ struct Moved {
 
 impl Moved {
     /// What the newest `count` entries of the account changed.
-    async fn newest(txn: &DatabaseTransaction, account: &account::Model, count: u64) -> Result<Self, StoreError> {
+    async fn newest(
+        txn: &DatabaseTransaction,
+        account: &account::Model,
+        count: u64,
+    ) -> Result<Self, StoreError> {
         use ledger::Column;
         if count == 0 {
             return Ok(Self::default());
         }
-        let newest = ledger::Entity::of_account(account).order_by_desc(Column::Id).limit(count);
+        let newest = ledger::Entity::of_account(account)
+            .order_by_desc(Column::Id)
+            .limit(count);
         let of_wallet = account.kind == AccountKind::Wallet as i16;
-        let usd = if of_wallet { Column::WalletUsd } else { Column::RemUsd };
+        let usd = if of_wallet {
+            Column::WalletUsd
+        } else {
+            Column::RemUsd
+        };
         let mut sums = Query::select();
         sums.expr_as(sum(Expr::col(("newest", usd))), "rem_usd");
         for (column, name) in [
@@ -113,11 +165,19 @@ impl Moved {
             (Column::LimTokens, "lim_tokens"),
             (Column::LimDisplay, "lim_display"),
         ] {
-            let value = if of_wallet { Expr::val(0) } else { sum(Expr::col(("newest", column))) };
+            let value = if of_wallet {
+                Expr::val(0)
+            } else {
+                sum(Expr::col(("newest", column)))
+            };
             sums.expr_as(value, name);
         }
         sums.from_subquery(newest.into_query(), "newest");
-        let row = txn.query_one(&sums).await.map_err(failed)?.ok_or_else(|| corrupt("sums over no rows"))?;
+        let row = txn
+            .query_one(&sums)
+            .await
+            .map_err(failed)?
+            .ok_or_else(|| corrupt("sums over no rows"))?;
         Self::from_query_result(&row, "").map_err(failed)
     }
 

@@ -2,7 +2,8 @@
 
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
-    ActiveModelTrait, DatabaseTransaction, IntoActiveModel, NotSet, QueryOrder, QuerySelect, Select, Set,
+    ActiveModelTrait, DatabaseTransaction, IntoActiveModel, NotSet, QueryOrder, QuerySelect,
+    Select, Set,
 };
 use uuid::Uuid;
 
@@ -79,7 +80,9 @@ pub(super) async fn accounts(
             account::Column::UpdatedAt,
         ])
         .to_owned();
-    insert_rows(txn, rows.collect(), Some(&changed)).await.map_err(failed)
+    insert_rows(txn, rows.collect(), Some(&changed))
+        .await
+        .map_err(failed)
 }
 
 /// Blocks accounts whose owners are gone. No reset falls due on them any more.
@@ -88,7 +91,9 @@ pub(in crate::store::sql) async fn retire_accounts(
     select: Select<account::Entity>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let in_order = select.order_by_asc(account::Column::Kind).order_by_asc(account::Column::Id);
+    let in_order = select
+        .order_by_asc(account::Column::Kind)
+        .order_by_asc(account::Column::Id);
     let mut rows = in_order.lock_exclusive().all(txn).await.map_err(failed)?;
     for row in &mut rows {
         row.blocked = Blocked::Inactive as i16;
@@ -98,8 +103,8 @@ pub(in crate::store::sql) async fn retire_accounts(
     accounts(txn, rows, now).await
 }
 
-/// Writes a decision: the account, whose row is locked, and the entries. The wallet's or budget's row is the
-/// caller's.
+/// Writes a decision: the account, whose row is locked, and the entries. The wallet's or budget's
+/// row is the caller's.
 pub(super) async fn decision(
     txn: &DatabaseTransaction,
     account: &mut account::Model,
@@ -108,7 +113,12 @@ pub(super) async fn decision(
 ) -> Result<(), StoreError> {
     account.add_free(decision.free_change)?;
     if let Some((enforce, blocked)) = decision.policy {
-        let period_end = decision.budget.as_ref().and_then(|record| record.period_end).map(Timestamp::as_micros);
+        let period_end = decision
+            .budget
+            .as_ref()
+            .filter(|record| record.is_active)
+            .and_then(|record| record.period_end)
+            .map(Timestamp::as_micros);
         let policy = (enforce.bits(), blocked as i16, period_end);
         if policy != (account.enforce, account.blocked, account.period_end) {
             (account.enforce, account.blocked, account.period_end) = policy;
@@ -116,9 +126,14 @@ pub(super) async fn decision(
         }
     }
     accounts(txn, [account.clone()], now).await?;
-    let entries = decision.entries.iter().map(|entry| ledger::row(entry, None, now));
+    let entries = decision
+        .entries
+        .iter()
+        .map(|entry| ledger::row(entry, None, now));
     let entries = entries.collect::<Result<Vec<_>, _>>()?;
-    insert_rows(txn, entries, None).await.map_err(|error| conflict(error, "ledger entry"))
+    insert_rows(txn, entries, None)
+        .await
+        .map_err(|error| conflict(error, "ledger entry"))
 }
 
 /// Writes the row of a budget that a decision made or changed.
@@ -127,10 +142,18 @@ pub(super) async fn budget(
     old: Option<&budget::Model>,
     decision: &Decision,
 ) -> Result<Option<budget::Model>, StoreError> {
-    let Some(record) = &decision.budget else { return Ok(None) };
+    let Some(record) = &decision.budget else {
+        return Ok(None);
+    };
     let row = match old {
-        None => budget::row(record, 0).insert(txn).await.map_err(|error| conflict(error, "budget"))?,
-        Some(old) => budget::row(record, old.version + 1).update(txn).await.map_err(failed)?,
+        None => budget::row(record, 0)
+            .insert(txn)
+            .await
+            .map_err(|error| conflict(error, "budget"))?,
+        Some(old) => budget::row(record, old.version + 1)
+            .update(txn)
+            .await
+            .map_err(failed)?,
     };
     Ok(Some(row))
 }

@@ -2,11 +2,14 @@
 
 use async_trait::async_trait;
 use sea_orm::DbErr;
-use sea_orm::sea_query::{ForeignKey, ForeignKeyAction, ForeignKeyCreateStatement, Index, IndexOrder, Table};
+use sea_orm::sea_query::{
+    ForeignKey, ForeignKeyAction, ForeignKeyCreateStatement, Index, IndexOrder, Table,
+};
 use sea_orm_migration::{MigrationName, MigrationTrait, SchemaManager};
 
 use super::{
-    big, big_or_null, bytes, flag, small, string, string_or_null, text, text_or_null, uuid, uuid_or_null,
+    big, big_or_null, bytes, flag, small, string, string_or_null, text, text_or_null, uuid,
+    uuid_or_null,
 };
 
 pub(super) struct Migration;
@@ -89,7 +92,11 @@ async fn api_keys(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
         .col(bytes("digest").unique_key())
         .col(string("key_prefix", 32))
         .col(string("name", 100))
-        .col(sea_orm::sea_query::ColumnDef::new("scopes").integer().not_null())
+        .col(
+            sea_orm::sea_query::ColumnDef::new("scopes")
+                .integer()
+                .not_null(),
+        )
         .col(flag("is_active"))
         .col(big_or_null("last_used_at"))
         .col(big_or_null("expires_at"))
@@ -99,7 +106,11 @@ async fn api_keys(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
         .take();
     manager.create_table(table).await?;
     newest_of_platform(manager, "api_keys_newest", "api_keys").await?;
-    let of_end_user = Index::create().name("api_keys_end_user").table("api_keys").col("end_user_id").take();
+    let of_end_user = Index::create()
+        .name("api_keys_end_user")
+        .table("api_keys")
+        .col("end_user_id")
+        .take();
     manager.create_index(of_end_user).await
 }
 
@@ -110,7 +121,11 @@ async fn llm_configs(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
         .col(uuid("platform_id"))
         .col(string("provider", 255))
         .col(string_or_null("name", 100))
-        .col(sea_orm::sea_query::ColumnDef::new("priority").integer().not_null())
+        .col(
+            sea_orm::sea_query::ColumnDef::new("priority")
+                .integer()
+                .not_null(),
+        )
         .col(text_or_null("models"))
         .col(flag("is_default"))
         .col(flag("is_active"))
@@ -167,15 +182,31 @@ async fn budgets(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
         .foreign_key(&mut to("budgets", "end_user_id", "end_users"))
         .take();
     manager.create_table(table).await?;
-    let of_platform = Index::create().name("budgets_platform").table("budgets").col("platform_id").take();
+    let of_platform = Index::create()
+        .name("budgets_platform")
+        .table("budgets")
+        .col("platform_id")
+        .take();
     manager.create_index(of_platform).await?;
-    let due = Index::create().name("budgets_period_end").table("budgets").col("period_end").take();
+    let due = Index::create()
+        .name("budgets_period_end")
+        .table("budgets")
+        .col("period_end")
+        .take();
     manager.create_index(due).await
 }
 
 /// Rows go with what they belong to.
-fn to(table: &'static str, column: &'static str, parent: &'static str) -> ForeignKeyCreateStatement {
-    ForeignKey::create().from(table, column).to(parent, "id").on_delete(ForeignKeyAction::Cascade).take()
+fn to(
+    table: &'static str,
+    column: &'static str,
+    parent: &'static str,
+) -> ForeignKeyCreateStatement {
+    ForeignKey::create()
+        .from(table, column)
+        .to(parent, "id")
+        .on_delete(ForeignKeyAction::Cascade)
+        .take()
 }
 
 /// For lists of a platform's rows, newest first.

@@ -6,8 +6,8 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr};
 use sea_orm_migration::{MigrationName, MigrationTrait, SchemaManager};
 
 use super::{
-    big, big_or_null, big_zero, bytes, identity, small, small_zero, string, string_or_null, text, text_or_null, uuid,
-    uuid_or_null,
+    big, big_or_null, big_zero, bytes, identity, small, small_zero, string, string_or_null, text,
+    text_or_null, uuid, uuid_or_null,
 };
 
 pub(super) struct Migration;
@@ -55,8 +55,11 @@ async fn accounts(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
         .col(big("updated_at"))
         .take();
     manager.create_table(table).await?;
-    let of_platform =
-        Index::create().name("billing_accounts_platform").table("billing_accounts").col("platform_id").take();
+    let of_platform = Index::create()
+        .name("billing_accounts_platform")
+        .table("billing_accounts")
+        .col("platform_id")
+        .take();
     manager.create_index(of_platform).await
 }
 
@@ -71,7 +74,11 @@ async fn slots(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
         .primary_key(Index::create().col("node_id").col("account_id"))
         .take();
     manager.create_table(table).await?;
-    let of_account = Index::create().name("billing_slots_account").table("billing_slots").col("account_id").take();
+    let of_account = Index::create()
+        .name("billing_slots_account")
+        .table("billing_slots")
+        .col("account_id")
+        .take();
     manager.create_index(of_account).await
 }
 
@@ -89,8 +96,12 @@ async fn nodes(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
         .col(big("updated_at"))
         .take();
     manager.create_table(nodes).await?;
-    let by_state =
-        Index::create().name("billing_nodes_state").table("billing_nodes").col("state").col("expires_at").take();
+    let by_state = Index::create()
+        .name("billing_nodes_state")
+        .table("billing_nodes")
+        .col("state")
+        .col("expires_at")
+        .take();
     manager.create_index(by_state).await?;
     let lanes = Table::create()
         .table("billing_lanes")
@@ -105,7 +116,8 @@ async fn nodes(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
 }
 
 async fn streams(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
-    // No index but the primary key: rows come and go with every stream, and only the sweep looks for others.
+    // No index but the primary key: rows come and go with every stream, and only the sweep looks
+    // for others.
     let table = Table::create()
         .table("billing_streams")
         .col(uuid("log_id").primary_key())
@@ -165,10 +177,16 @@ async fn ledger(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
         .col(big("created_at"))
         .take();
     manager.create_table(table).await?;
-    for (name, column) in
-        [("billing_ledger_wallet", "wallet_account_id"), ("billing_ledger_budget", "budget_account_id")]
-    {
-        let index = Index::create().name(name).table("billing_ledger").col(column).col("id").take();
+    for (name, column) in [
+        ("billing_ledger_wallet", "wallet_account_id"),
+        ("billing_ledger_budget", "budget_account_id"),
+    ] {
+        let index = Index::create()
+            .name(name)
+            .table("billing_ledger")
+            .col(column)
+            .col("id")
+            .take();
         manager.create_index(index).await?;
     }
     let references = Index::create()
@@ -197,10 +215,17 @@ async fn append_only(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
             "CREATE TRIGGER billing_ledger_no_truncate BEFORE TRUNCATE ON billing_ledger
              FOR EACH STATEMENT EXECUTE FUNCTION billing_ledger_refuse()",
         ],
-        other => return Err(DbErr::Migration(format!("no append-only rule for {other:?}"))),
+        other => {
+            return Err(DbErr::Migration(format!(
+                "no append-only rule for {other:?}"
+            )));
+        }
     };
     for statement in statements {
-        manager.get_connection().execute_unprepared(statement).await?;
+        manager
+            .get_connection()
+            .execute_unprepared(statement)
+            .await?;
     }
     Ok(())
 }
@@ -211,6 +236,7 @@ async fn idempotency(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
         .col(bytes("scope_hash").primary_key())
         .col(bytes("request_hash"))
         .col(text("body"))
+        .col(big_or_null("account_id"))
         .col(uuid_or_null("uid"))
         .col(big("created_at"))
         .take();
@@ -229,7 +255,11 @@ async fn unconfirmed(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
         .col(big("created_at"))
         .take();
     manager.create_table(table).await?;
-    let open =
-        Index::create().name("billing_unconfirmed_open").table("billing_unconfirmed").col("resolution").col("uid").take();
+    let open = Index::create()
+        .name("billing_unconfirmed_open")
+        .table("billing_unconfirmed")
+        .col("resolution")
+        .col("uid")
+        .take();
     manager.create_index(open).await
 }

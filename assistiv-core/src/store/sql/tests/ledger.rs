@@ -1,18 +1,20 @@
 use super::*;
 use crate::billing::{
-    AccountKind, Amounts, BudgetLegs, BudgetTerms, EntryKind, EntrySource, Idempotency, Lane, LeaseBatch, LeaseRequest,
-    LedgerAct, LedgerEntry, Legs, Limits, NewBudget, OpenStream, Period, SettleBatch, Sweep,
+    AccountKind, Amounts, BudgetLegs, BudgetTerms, EntryKind, EntrySource, Lane, LeaseBatch,
+    LeaseRequest, LedgerAct, LedgerEntry, Legs, Limits, NewBudget, OpenStream, Period, SettleBatch,
+    Sweep,
 };
 use crate::id::{AccountId, BudgetId, ModelId, NodeId, PriceId};
-use crate::money::Tokens;
-use crate::store::Page;
 
-fn usd(amount: i64) -> Amounts {
+pub(super) fn usd(amount: i64) -> Amounts {
     Amounts::from_raw(amount, 0, 0)
 }
 
-fn new_budget(usd: i64, period: Period) -> NewBudget {
-    let limits = Limits { usd: Some(NanoUsd::new(usd)), tokens: None };
+pub(super) fn new_budget(usd: i64, period: Period) -> NewBudget {
+    let limits = Limits {
+        usd: Some(NanoUsd::new(usd)),
+        tokens: None,
+    };
     NewBudget {
         id: BudgetId::new(),
         opening: EntryId::new(),
@@ -27,7 +29,11 @@ fn new_budget(usd: i64, period: Period) -> NewBudget {
     }
 }
 
-fn charge(scope: &PlatformScope, wallet: (AccountId, i64), budget: Option<(AccountId, i64)>) -> LedgerEntry {
+pub(super) fn charge(
+    scope: &PlatformScope,
+    wallet: (AccountId, i64),
+    budget: Option<(AccountId, i64)>,
+) -> LedgerEntry {
     LedgerEntry {
         uid: EntryId::new(),
         kind: EntryKind::Charge,
@@ -52,28 +58,53 @@ fn charge(scope: &PlatformScope, wallet: (AccountId, i64), budget: Option<(Accou
 }
 
 impl Bench {
-    async fn node(&self) -> NodeId {
-        self.store.open_node(&engine(), uuid::Uuid::now_v7(), "test").await.unwrap()
+    pub(super) async fn node(&self) -> NodeId {
+        self.store
+            .open_node(&engine(), uuid::Uuid::now_v7(), "test")
+            .await
+            .unwrap()
     }
 
-    async fn wallet_account(&self, scope: &PlatformScope) -> AccountId {
+    pub(super) async fn wallet_account(&self, scope: &PlatformScope) -> AccountId {
         let audit = self.store.audit(&operator()).await.unwrap();
         let of_platform = |a: &&crate::billing::AccountAudit| a.platform_id == scope.platform_id();
-        audit.iter().filter(of_platform).find(|a| a.kind == AccountKind::Wallet).unwrap().account
+        audit
+            .iter()
+            .filter(of_platform)
+            .find(|a| a.kind == AccountKind::Wallet)
+            .unwrap()
+            .account
     }
 
-    async fn budget(&self, scope: &PlatformScope, budget: NewBudget) -> (EndUserId, AccountId) {
+    pub(super) async fn budget(
+        &self,
+        scope: &PlatformScope,
+        budget: NewBudget,
+    ) -> (EndUserId, AccountId) {
         let end_user = self.end_user(scope, "u").await;
         let act = LedgerAct::CreateBudget { end_user, budget };
-        let applied = self.store.apply(scope, &act, &context(), None).await.unwrap().unwrap();
+        let applied = self
+            .store
+            .apply(scope, &act, &context(), None)
+            .await
+            .unwrap()
+            .unwrap();
         (end_user, applied.account.unwrap())
     }
 
-    async fn settle(&self, node: NodeId, seq: i64, entries: Vec<LedgerEntry>) -> Result<(), StoreError> {
+    pub(super) async fn settle(
+        &self,
+        node: NodeId,
+        seq: i64,
+        entries: Vec<LedgerEntry>,
+    ) -> Result<(), StoreError> {
         let mut debits = std::collections::BTreeMap::<AccountId, Amounts>::new();
         for entry in &entries {
             let wallet = entry.wallet.map(|(id, amount)| (id, Amounts::usd(amount)));
-            for (id, change) in wallet.into_iter().chain(entry.budget.map(|legs| (legs.account, legs.remaining))) {
+            for (id, change) in wallet
+                .into_iter()
+                .chain(entry.budget.map(|legs| (legs.account, legs.remaining)))
+            {
                 let sum = debits.entry(id).or_default();
                 *sum = sum.checked_sub(change).unwrap();
             }
@@ -97,21 +128,50 @@ async fn a_batch_applies_once_and_in_order() {
     let scope = bench.platform("acme", 1000).await;
     let wallet = bench.wallet_account(&scope).await;
     let node = bench.node().await;
-    let entries: Vec<_> = (0..200).map(|_| charge(&scope, (wallet, 1), None)).collect();
-    let lost = |result: Result<(), StoreError>| assert!(matches!(result, Err(StoreError::Lost { .. })), "{result:?}");
+    let entries: Vec<_> = (0..200)
+        .map(|_| charge(&scope, (wallet, 1), None))
+        .collect();
+    let lost = |result: Result<(), StoreError>| {
+        assert!(matches!(result, Err(StoreError::Lost { .. })), "{result:?}")
+    };
     lost(bench.settle(node, 2, entries.clone()).await);
     bench.settle(node, 1, entries.clone()).await.unwrap();
     lost(bench.settle(node, 1, entries.clone()).await);
     lost(bench.settle(NodeId(99), 1, entries.clone()).await);
     let again = bench.settle(node, 2, entries[..1].to_vec()).await;
-    assert!(matches!(again, Err(StoreError::Conflict("ledger entry"))), "{again:?}");
-    let position = bench.store.lane(&engine(), node, Lane::Settle).await.unwrap();
+    assert!(
+        matches!(again, Err(StoreError::Conflict("ledger entry"))),
+        "{again:?}"
+    );
+    let position = bench
+        .store
+        .lane(&engine(), node, Lane::Settle)
+        .await
+        .unwrap();
     assert_eq!((position.seq, position.fenced), (1, false));
-    assert_eq!(bench.store.wallet(&scope).await.unwrap().balance, NanoUsd::new(800));
-    let stored = bench.store.charge(&scope, entries[7].uid).await.unwrap().unwrap();
-    assert_eq!((stored.posted_by, stored.created_at), (Some((node, 1)), bench.now()));
+    assert_eq!(
+        bench.store.wallet(&scope).await.unwrap().balance,
+        NanoUsd::new(800)
+    );
+    let stored = bench
+        .store
+        .charge(&scope, entries[7].uid)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (stored.posted_by, stored.created_at),
+        (Some((node, 1)), bench.now())
+    );
     let other = bench.platform("other", 0).await;
-    assert!(bench.store.charge(&other, entries[7].uid).await.unwrap().is_none());
+    assert!(
+        bench
+            .store
+            .charge(&other, entries[7].uid)
+            .await
+            .unwrap()
+            .is_none()
+    );
     bench.assert_balanced().await;
 }
 
@@ -129,22 +189,52 @@ async fn a_lease_moves_what_is_free() {
         give_back: Amounts::ZERO,
     };
     let lease = async |seq, requests| {
-        bench.store.lease(&engine(), &LeaseBatch { node, seq, requests }).await
+        bench
+            .store
+            .lease(
+                &engine(),
+                &LeaseBatch {
+                    node,
+                    seq,
+                    requests,
+                },
+            )
+            .await
     };
-    let grants = lease(1, vec![ask(wallet, 100, 300), ask(AccountId(77), 5, 5)]).await.unwrap();
+    let grants = lease(1, vec![ask(wallet, 100, 300), ask(AccountId(77), 5, 5)])
+        .await
+        .unwrap();
     assert_eq!(grants.len(), 1, "an unknown account gets nothing");
     assert_eq!((grants[0].granted, grants[0].free), (usd(300), usd(700)));
-    assert!(matches!(lease(1, vec![]).await, Err(StoreError::Lost { .. })));
-    let grants = lease(2, vec![LeaseRequest::giving_back(wallet, usd(250))]).await.unwrap();
-    assert_eq!((grants[0].granted, grants[0].free), (Amounts::ZERO, usd(950)));
+    assert!(matches!(
+        lease(1, vec![]).await,
+        Err(StoreError::Lost { .. })
+    ));
+    let grants = lease(2, vec![LeaseRequest::giving_back(wallet, usd(250))])
+        .await
+        .unwrap();
+    assert_eq!(
+        (grants[0].granted, grants[0].free),
+        (Amounts::ZERO, usd(950))
+    );
     let audit = bench.store.audit(&operator()).await.unwrap();
     assert_eq!((audit[0].free, audit[0].slots), (usd(950), usd(50)));
     bench.store.close_node(&engine(), node).await.unwrap();
     bench.store.close_node(&engine(), node).await.unwrap();
-    assert!(matches!(lease(3, vec![]).await, Err(StoreError::Lost { .. })));
+    assert!(matches!(
+        lease(3, vec![]).await,
+        Err(StoreError::Lost { .. })
+    ));
     let audit = bench.store.audit(&operator()).await.unwrap();
     assert_eq!((audit[0].free, audit[0].slots), (usd(1000), Amounts::ZERO));
-    assert!(bench.store.sweep(&engine(), Sweep::All).await.unwrap().is_empty());
+    assert!(
+        bench
+            .store
+            .sweep(&engine(), Sweep::All)
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[tokio::test]
@@ -160,8 +250,14 @@ async fn a_dead_node_is_charged_what_was_recorded() {
         end_user_id: None,
         wallet,
         budget: Some(budget),
-        accrued: Legs { wallet: NanoUsd::new(1), budget: usd(2) },
-        held: Legs { wallet: NanoUsd::new(50), budget: usd(60) },
+        accrued: Legs {
+            wallet: NanoUsd::new(1),
+            budget: usd(2),
+        },
+        held: Legs {
+            wallet: NanoUsd::new(50),
+            budget: usd(60),
+        },
         price_id: PriceId::new(),
         model_id: ModelId::new(),
     };
@@ -175,159 +271,65 @@ async fn a_dead_node_is_charged_what_was_recorded() {
         debits: vec![],
     };
     bench.store.settle(&engine(), &batch).await.unwrap();
-    stream.accrued = Legs { wallet: NanoUsd::new(10), budget: usd(20) };
+    stream.accrued = Legs {
+        wallet: NanoUsd::new(10),
+        budget: usd(20),
+    };
     (batch.seq, batch.opened) = (2, vec![stream.clone()]);
     bench.store.settle(&engine(), &batch).await.unwrap();
-    bench.settle(node, 3, vec![charge(&scope, (wallet, 5), Some((budget, 6)))]).await.unwrap();
-    bench.settle(node, 4, vec![charge(&scope, (wallet, 5), None)]).await.unwrap();
+    bench
+        .settle(
+            node,
+            3,
+            vec![charge(&scope, (wallet, 5), Some((budget, 6)))],
+        )
+        .await
+        .unwrap();
+    bench
+        .settle(node, 4, vec![charge(&scope, (wallet, 5), None)])
+        .await
+        .unwrap();
     let open = bench.store.audit(&operator()).await.unwrap();
     assert!(open.iter().all(|account| account.open_streams == 1));
 
     let swept = bench.store.sweep(&engine(), Sweep::All).await.unwrap();
     assert_eq!(swept.len(), 1);
-    assert_eq!((swept[0].streams, swept[0].slots, swept[0].unconfirmed), (1, 2, 1));
-    assert!(bench.store.sweep(&engine(), Sweep::All).await.unwrap().is_empty());
-    assert!(bench.store.lane(&engine(), node, Lane::Settle).await.unwrap().fenced);
-    let crash = bench.store.charge(&scope, stream.log_id).await.unwrap().unwrap();
+    assert_eq!(
+        (swept[0].streams, swept[0].slots, swept[0].unconfirmed),
+        (1, 2, 1)
+    );
+    assert!(
+        bench
+            .store
+            .sweep(&engine(), Sweep::All)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert!(
+        bench
+            .store
+            .lane(&engine(), node, Lane::Settle)
+            .await
+            .unwrap()
+            .fenced
+    );
+    let crash = bench
+        .store
+        .charge(&scope, stream.log_id)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(crash.wallet, Some((wallet, NanoUsd::new(-10))));
     assert_eq!(crash.budget.unwrap().remaining, usd(-20));
     assert_eq!(crash.flags.bits(), 6);
     let audit = bench.store.audit(&operator()).await.unwrap();
-    assert!(audit.iter().all(|account| account.slots.is_zero() && account.open_streams == 0));
+    assert!(
+        audit
+            .iter()
+            .all(|account| account.slots.is_zero() && account.open_streams == 0)
+    );
     assert_eq!(audit[0].free, usd(980));
     assert_eq!(audit[1].free, usd(474));
-    bench.assert_balanced().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn repeats_replay_and_take_effect_once() {
-    let bench = Bench::new().await;
-    let scope = bench.platform("acme", 0).await;
-    let request = Idempotency { scope_hash: [1; 32], request_hash: [2; 32] };
-    let act = LedgerAct::TopUpWallet { amount: NanoUsd::new(10) };
-    let calls = (0..8).map(|_| {
-        let (store, act) = (bench.store.clone(), act.clone());
-        async move { store.apply(&scope, &act, &context(), Some(request)).await.unwrap().unwrap() }
-    });
-    let applied = futures_util::future::join_all(calls).await;
-    assert_eq!(applied.iter().filter(|applied| !applied.replayed).count(), 1);
-    assert!(applied.iter().all(|one| one.outcome == applied[0].outcome));
-    assert_eq!(bench.store.wallet(&scope).await.unwrap().balance, NanoUsd::new(10));
-    let other = Idempotency { request_hash: [3; 32], ..request };
-    let refused = bench.store.apply(&scope, &act, &context(), Some(other)).await.unwrap();
-    assert_eq!(refused.unwrap_err(), crate::billing::ActRefusal::KeyReused);
-
-    let end_user = bench.end_user(&scope, "u").await;
-    let fresh = Idempotency { scope_hash: [9; 32], request_hash: [9; 32] };
-    let debit = LedgerAct::RemoveBudget { end_user };
-    for _ in 0..2 {
-        let refused = bench.store.apply(&scope, &debit, &context(), Some(fresh)).await.unwrap();
-        assert_eq!(refused.unwrap_err(), crate::billing::ActRefusal::BudgetNotFound);
-    }
-    bench.store.apply(&scope, &act, &context(), Some(fresh)).await.unwrap().unwrap();
-}
-
-#[tokio::test]
-async fn a_period_is_reset_once() {
-    let bench = Bench::new().await;
-    let scope = bench.platform("acme", 1000).await;
-    let wallet = bench.wallet_account(&scope).await;
-    let (end_user, account) = bench.budget(&scope, new_budget(100, Period::Daily)).await;
-    let node = bench.node().await;
-    bench.settle(node, 1, vec![charge(&scope, (wallet, 30), Some((account, 30)))]).await.unwrap();
-    assert_eq!(bench.store.budget(&scope, end_user).await.unwrap().unwrap().used_usd, NanoUsd::new(30));
-    assert!(!bench.store.reset_period(&engine(), account).await.unwrap());
-
-    bench.clock.set("2026-11-25T00:00:05Z".parse().unwrap());
-    let lease = LeaseBatch {
-        node,
-        seq: 1,
-        requests: vec![LeaseRequest {
-            account,
-            demand: usd(10),
-            target: usd(10),
-            available: Amounts::ZERO,
-            give_back: Amounts::ZERO,
-        }],
-    };
-    let grants = bench.store.lease(&engine(), &lease).await.unwrap();
-    assert_eq!((grants[0].reset_due, grants[0].granted), (true, Amounts::ZERO));
-    // What is charged after the boundary and before the reset counts for the new period.
-    bench.settle(node, 2, vec![charge(&scope, (wallet, 7), Some((account, 7)))]).await.unwrap();
-    assert!(bench.store.reset_period(&engine(), account).await.unwrap());
-    assert!(!bench.store.reset_period(&engine(), account).await.unwrap());
-    let budget = bench.store.budget(&scope, end_user).await.unwrap().unwrap();
-    assert_eq!(budget.used_usd, NanoUsd::new(7));
-    assert_eq!(budget.period_end.unwrap().to_string(), "2026-11-26T00:00:00Z");
-    bench.assert_balanced().await;
-
-    // A read and an act reset by themselves.
-    bench.clock.set("2026-11-26T09:00:00Z".parse().unwrap());
-    assert_eq!(bench.store.budget(&scope, end_user).await.unwrap().unwrap().used_usd, NanoUsd::ZERO);
-    bench.clock.set("2026-11-27T09:00:00Z".parse().unwrap());
-    let amounts = Limits { usd: Some(NanoUsd::new(40)), tokens: None };
-    let debit = LedgerAct::DebitBudget { end_user, amounts };
-    let outcome = bench.store.apply(&scope, &debit, &context(), None).await.unwrap().unwrap().outcome;
-    assert_eq!(outcome.budget.unwrap().used_usd, NanoUsd::new(40));
-    assert_eq!((outcome.entries.len(), outcome.entries[0].remaining_usd_after), (1, NanoUsd::new(60)));
-    bench.assert_balanced().await;
-}
-
-#[tokio::test]
-async fn balances_of_a_statement_form_a_chain() {
-    let bench = Bench::new().await;
-    let scope = bench.platform("acme", 1000).await;
-    let wallet = bench.wallet_account(&scope).await;
-    let (end_user, account) = bench.budget(&scope, new_budget(100, Period::OneTime)).await;
-    let node = bench.node().await;
-    for seq in 1..=7 {
-        bench.settle(node, seq, vec![charge(&scope, (wallet, seq), Some((account, 2 * seq)))]).await.unwrap();
-    }
-    let amounts = Limits { usd: Some(NanoUsd::new(50)), tokens: None };
-    bench.store.apply(&scope, &LedgerAct::TopUpBudget { end_user, amounts }, &context(), None).await.unwrap().unwrap();
-
-    let (mut of_wallet, mut of_budget) = (vec![], vec![]);
-    for page in 1..=4 {
-        let page = Page { page, limit: 3 };
-        let listed = bench.store.wallet_entries(&scope, page).await.unwrap();
-        assert_eq!(listed.total, 8);
-        of_wallet.extend(listed.rows);
-        let listed = bench.store.budget_entries(&scope, end_user, page).await.unwrap();
-        assert_eq!(listed.total, 9);
-        of_budget.extend(listed.rows);
-    }
-    let balances: Vec<_> = of_wallet.iter().map(|row| row.remaining_after.usd.get()).collect();
-    assert_eq!(balances, [972, 979, 985, 990, 994, 997, 999, 1000]);
-    let remaining: Vec<_> = of_budget.iter().map(|row| row.remaining_after.usd.get()).collect();
-    assert_eq!(remaining, [94, 44, 58, 70, 80, 88, 94, 98, 100]);
-    let limits: Vec<_> = of_budget.iter().map(|row| row.limit_after.usd.get()).collect();
-    assert_eq!(limits, [150, 100, 100, 100, 100, 100, 100, 100, 100]);
-}
-
-#[tokio::test]
-async fn removed_budgets_and_users_are_blocked() {
-    let bench = Bench::new().await;
-    let scope = bench.platform("acme", 1000).await;
-    let (end_user, account) = bench.budget(&scope, new_budget(100, Period::Daily)).await;
-    let remove = LedgerAct::RemoveBudget { end_user };
-    bench.store.apply(&scope, &remove, &context(), None).await.unwrap().unwrap();
-    assert!(bench.store.budget(&scope, end_user).await.unwrap().is_none());
-    assert!(bench.store.budget_account(&scope, end_user).await.unwrap().is_none());
-    let mut again = new_budget(70, Period::Daily);
-    again.terms.limits.tokens = Some(Tokens::new(9));
-    let act = LedgerAct::CreateBudget { end_user, budget: again };
-    let applied = bench.store.apply(&scope, &act, &context(), None).await.unwrap().unwrap();
-    assert_eq!(applied.account, Some(account));
-    assert_eq!(applied.outcome.budget.unwrap().remaining_tokens(), Some(Tokens::new(9)));
-
-    bench.store.delete_end_user(&scope, end_user).await.unwrap();
-    bench.clock.set("2026-12-25T00:00:00Z".parse().unwrap());
-    let node = bench.node().await;
-    let mut request = LeaseRequest::giving_back(account, Amounts::ZERO);
-    request.demand = usd(5);
-    let batch = LeaseBatch { node, seq: 1, requests: vec![request] };
-    let grants = bench.store.lease(&engine(), &batch).await.unwrap();
-    assert_eq!((grants[0].granted, grants[0].reset_due), (Amounts::ZERO, false));
-    assert!(!bench.store.reset_period(&engine(), account).await.unwrap());
     bench.assert_balanced().await;
 }

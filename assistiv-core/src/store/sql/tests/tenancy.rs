@@ -1,8 +1,10 @@
 use super::*;
 use crate::billing::LedgerAct;
-use crate::llm_configs::LlmConfig;
 use crate::id::LlmConfigId;
-use crate::store::{EndUserFilter, KeyFilter, KeyStore, LlmConfigStore, Page, PlatformFilter, StoredSecret};
+use crate::llm_configs::LlmConfig;
+use crate::store::{
+    EndUserFilter, KeyFilter, KeyStore, LlmConfigStore, Page, PlatformFilter, StoredSecret,
+};
 use crate::tenancy::EndUserRef;
 
 #[tokio::test]
@@ -13,16 +15,31 @@ async fn search_is_literal_and_ignores_case() {
         bench.end_user(&scope, external_id).await;
     }
     let search = async |query: &str| {
-        let filter = EndUserFilter { query: Some(query.to_owned()), ..EndUserFilter::default() };
-        let listed = bench.store.end_users(&scope, &filter, Page::default()).await.unwrap();
+        let filter = EndUserFilter {
+            query: Some(query.to_owned()),
+            ..EndUserFilter::default()
+        };
+        let listed = bench
+            .store
+            .end_users(&scope, &filter, Page::default())
+            .await
+            .unwrap();
         assert_eq!(listed.total, listed.rows.len() as u64);
-        listed.rows.into_iter().map(|end_user| end_user.external_id).collect::<Vec<_>>()
+        listed
+            .rows
+            .into_iter()
+            .map(|end_user| end_user.external_id)
+            .collect::<Vec<_>>()
     };
     assert_eq!(search("0%").await, ["100%_a"]);
     assert_eq!(search("_A").await, ["100x_A", "100%_a"]);
     assert_eq!(search(r"K\S").await, [r"back\slash"]);
     assert_eq!(search("abc").await, ["abcd", "ABC"]);
-    assert_eq!(search("ABC").await, ["ABC", "abcd"], "the exact one comes first");
+    assert_eq!(
+        search("ABC").await,
+        ["ABC", "abcd"],
+        "the exact one comes first"
+    );
     assert!(search("'; --").await.is_empty());
 }
 
@@ -30,15 +47,33 @@ async fn search_is_literal_and_ignores_case() {
 async fn lists_are_newest_first_in_pages() {
     let bench = Bench::new().await;
     for (second, slug) in ["one", "two", "three"].into_iter().enumerate() {
-        bench.clock.set(Timestamp::from_micros(1_000_000 * (1 + second as i64)));
+        bench
+            .clock
+            .set(Timestamp::from_micros(1_000_000 * (1 + second as i64)));
         bench.platform(slug, 0).await;
     }
     let list = async |page| {
-        let filter = PlatformFilter { query: Some("E".to_owned()) };
-        let listed = bench.store.platforms(&operator(), &filter, Page { page, limit: 2 }).await.unwrap();
-        (listed.rows.into_iter().map(|row| row.slug.to_string()).collect::<Vec<_>>(), listed.total)
+        let filter = PlatformFilter {
+            query: Some("E".to_owned()),
+        };
+        let listed = bench
+            .store
+            .platforms(&operator(), &filter, Page { page, limit: 2 })
+            .await
+            .unwrap();
+        (
+            listed
+                .rows
+                .into_iter()
+                .map(|row| row.slug.to_string())
+                .collect::<Vec<_>>(),
+            listed.total,
+        )
     };
-    assert_eq!(list(1).await, (vec!["three".to_owned(), "two".to_owned()], 3));
+    assert_eq!(
+        list(1).await,
+        (vec!["three".to_owned(), "two".to_owned()], 3)
+    );
     assert_eq!(list(2).await, (vec!["one".to_owned()], 3));
     assert_eq!(list(3).await, (vec![], 3));
 }
@@ -50,9 +85,16 @@ async fn a_taken_slug_changes_nothing() {
     let other = bench.platform("other", 0).await;
     let mut platform = bench.store.platform(&other).await.unwrap();
     platform.slug = "acme".parse().unwrap();
-    let error = bench.store.update_platform(&other, &platform).await.unwrap_err();
+    let error = bench
+        .store
+        .update_platform(&other, &platform)
+        .await
+        .unwrap_err();
     assert!(matches!(error, StoreError::Conflict("slug")), "{error:?}");
-    assert_eq!(bench.store.platform(&other).await.unwrap().slug.to_string(), "other");
+    assert_eq!(
+        bench.store.platform(&other).await.unwrap().slug.to_string(),
+        "other"
+    );
     assert_eq!(bench.store.audit(&operator()).await.unwrap().len(), 2);
     bench.store.platform(&scope).await.unwrap();
 }
@@ -66,9 +108,20 @@ async fn concurrent_first_calls_make_one_end_user() {
         async move { store.create_end_user(&scope, new).await.unwrap() }
     });
     let made = futures_util::future::join_all(calls).await;
-    assert_eq!(made.iter().filter(|made| matches!(made, Upsert::Created(_))).count(), 1);
-    let filter = KeyFilter { of_end_users: true, end_user_id: None, is_active: Some(true) };
-    let keys = KeyStore::list(&bench.store, &scope, &filter, Page::default()).await.unwrap();
+    assert_eq!(
+        made.iter()
+            .filter(|made| matches!(made, Upsert::Created(_)))
+            .count(),
+        1
+    );
+    let filter = KeyFilter {
+        of_end_users: true,
+        end_user_id: None,
+        is_active: Some(true),
+    };
+    let keys = KeyStore::list(&bench.store, &scope, &filter, Page::default())
+        .await
+        .unwrap();
     assert_eq!(keys.total, 3, "older keys gave way");
 }
 
@@ -76,18 +129,56 @@ async fn concurrent_first_calls_make_one_end_user() {
 async fn the_last_managing_key_stays() {
     let bench = Bench::new().await;
     let scope = bench.platform("acme", 0).await;
-    let own = KeyFilter { of_end_users: false, end_user_id: None, is_active: None };
-    let mut first = KeyStore::list(&bench.store, &scope, &own, Page::default()).await.unwrap().rows.remove(0);
+    let own = KeyFilter {
+        of_end_users: false,
+        end_user_id: None,
+        is_active: None,
+    };
+    let mut first = KeyStore::list(&bench.store, &scope, &own, Page::default())
+        .await
+        .unwrap()
+        .rows
+        .remove(0);
     first.is_active = false;
-    let refused = |error| assert!(matches!(error, StoreError::Conflict("last platform key")), "{error:?}");
-    refused(KeyStore::update(&bench.store, &scope, &first).await.unwrap_err());
-    refused(KeyStore::delete(&bench.store, &scope, first.id).await.unwrap_err());
+    let refused = |error| {
+        assert!(
+            matches!(error, StoreError::Conflict("last platform key")),
+            "{error:?}"
+        )
+    };
+    refused(
+        KeyStore::update(&bench.store, &scope, &first)
+            .await
+            .unwrap_err(),
+    );
+    refused(
+        KeyStore::delete(&bench.store, &scope, first.id)
+            .await
+            .unwrap_err(),
+    );
     let second = key(KeyKind::Platform, &scope, bench.now());
-    KeyStore::create(&bench.store, &scope, second.clone(), 50).await.unwrap();
-    KeyStore::delete(&bench.store, &scope, first.id).await.unwrap();
-    refused(KeyStore::delete(&bench.store, &scope, second.id).await.unwrap_err());
-    let error = KeyStore::create(&bench.store, &scope, key(KeyKind::Platform, &scope, bench.now()), 1).await;
-    assert!(matches!(error.unwrap_err(), StoreError::Conflict("key limit")));
+    KeyStore::create(&bench.store, &scope, second.clone(), 50)
+        .await
+        .unwrap();
+    KeyStore::delete(&bench.store, &scope, first.id)
+        .await
+        .unwrap();
+    refused(
+        KeyStore::delete(&bench.store, &scope, second.id)
+            .await
+            .unwrap_err(),
+    );
+    let error = KeyStore::create(
+        &bench.store,
+        &scope,
+        key(KeyKind::Platform, &scope, bench.now()),
+        1,
+    )
+    .await;
+    assert!(matches!(
+        error.unwrap_err(),
+        StoreError::Conflict("key limit")
+    ));
 }
 
 #[tokio::test]
@@ -96,17 +187,39 @@ async fn other_platforms_are_out_of_reach() {
     let scope = bench.platform("acme", 0).await;
     let other = bench.platform("other", 0).await;
     let id = bench.end_user(&scope, "u").await;
-    let end_user = bench.store.end_user(&scope, &EndUserRef::External("u".to_owned())).await.unwrap();
+    let end_user = bench
+        .store
+        .end_user(&scope, &EndUserRef::External("u".to_owned()))
+        .await
+        .unwrap();
     assert_eq!(end_user.id, id);
-    assert!(bench.store.end_user(&other, &EndUserRef::Id(id)).await.is_err());
-    assert!(bench.store.update_end_user(&other, &end_user).await.is_err());
+    assert!(
+        bench
+            .store
+            .end_user(&other, &EndUserRef::Id(id))
+            .await
+            .is_err()
+    );
+    assert!(
+        bench
+            .store
+            .update_end_user(&other, &end_user)
+            .await
+            .is_err()
+    );
     assert!(bench.store.delete_end_user(&other, id).await.is_err());
     let mut stray = key(KeyKind::EndUser, &other, bench.now());
     stray.end_user_id = Some(id);
-    assert!(matches!(KeyStore::create(&bench.store, &other, stray, 50).await, Err(StoreError::NotFound)));
+    assert!(matches!(
+        KeyStore::create(&bench.store, &other, stray, 50).await,
+        Err(StoreError::NotFound)
+    ));
     assert!(bench.store.budget(&other, id).await.unwrap().is_none());
     let act = LedgerAct::RemoveBudget { end_user: id };
-    assert!(matches!(bench.store.apply(&other, &act, &context(), None).await, Err(StoreError::NotFound)));
+    assert!(matches!(
+        bench.store.apply(&other, &act, &context(), None).await,
+        Err(StoreError::NotFound)
+    ));
 }
 
 #[tokio::test]
@@ -126,11 +239,17 @@ async fn a_provider_has_one_default() {
             created_at: Timestamp::from_micros(at),
             updated_at: Timestamp::from_micros(at),
         };
-        LlmConfigStore::create(&bench.store, &scope, config, StoredSecret(vec![1, 2])).await.unwrap()
+        LlmConfigStore::create(&bench.store, &scope, config, StoredSecret(vec![1, 2]))
+            .await
+            .unwrap()
     };
     let defaults = async || {
         let active = bench.store.active(&scope).await.unwrap();
-        active.into_iter().filter(|(config, _)| config.is_default).map(|(config, _)| config.id).collect::<Vec<_>>()
+        active
+            .into_iter()
+            .filter(|(config, _)| config.is_default)
+            .map(|(config, _)| config.id)
+            .collect::<Vec<_>>()
     };
     let first = make(1, false).await;
     assert!(first.is_default, "the first one becomes the default");
@@ -138,12 +257,26 @@ async fn a_provider_has_one_default() {
     let third = make(3, false).await;
     assert_eq!(defaults().await, [second.id]);
     second.is_active = false;
-    let second = LlmConfigStore::update(&bench.store, &scope, &second, Some(StoredSecret(vec![3]))).await.unwrap();
+    let second = LlmConfigStore::update(&bench.store, &scope, &second, Some(StoredSecret(vec![3])))
+        .await
+        .unwrap();
     assert!(!second.is_default);
-    assert_eq!(defaults().await, [third.id], "the newest active one follows");
-    LlmConfigStore::delete(&bench.store, &scope, third.id).await.unwrap();
+    assert_eq!(
+        defaults().await,
+        [third.id],
+        "the newest active one follows"
+    );
+    LlmConfigStore::delete(&bench.store, &scope, third.id)
+        .await
+        .unwrap();
     assert_eq!(defaults().await, [first.id]);
-    assert_eq!(LlmConfigStore::list(&bench.store, &scope, Page::default()).await.unwrap().total, 2);
+    assert_eq!(
+        LlmConfigStore::list(&bench.store, &scope, Page::default())
+            .await
+            .unwrap()
+            .total,
+        2
+    );
 }
 
 #[tokio::test]
@@ -152,8 +285,14 @@ async fn a_deleted_platform_leaves_its_ledger() {
     let scope = bench.platform("acme", 7).await;
     bench.end_user(&scope, "u").await;
     bench.store.delete_platform(&scope).await.unwrap();
-    assert!(matches!(bench.store.wallet(&scope).await, Err(StoreError::NotFound)));
-    assert!(matches!(bench.store.delete_platform(&scope).await, Err(StoreError::NotFound)));
+    assert!(matches!(
+        bench.store.wallet(&scope).await,
+        Err(StoreError::NotFound)
+    ));
+    assert!(matches!(
+        bench.store.delete_platform(&scope).await,
+        Err(StoreError::NotFound)
+    ));
     let audit = bench.store.audit(&operator()).await.unwrap();
     assert_eq!(audit[0].ledger.usd, NanoUsd::new(7));
     bench.assert_balanced().await;
