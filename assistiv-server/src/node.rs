@@ -23,7 +23,7 @@ use assistiv_core::store::sql::{SqlOptions, SqlStore};
 use assistiv_core::{Gateway, GatewayBuilder};
 use assistiv_providers::echo::Echo;
 use assistiv_providers::openai::OpenAiCompatible;
-use assistiv_providers::transport::{HttpTransport, OutboundGuard};
+use assistiv_providers::transport::{AllowedHost, HttpTransport, OutboundGuard};
 use secrecy::ExposeSecret;
 
 use crate::config::{self, Config};
@@ -146,7 +146,9 @@ fn builder(config: &Config) -> anyhow::Result<GatewayBuilder> {
             catalogue.set_base_url(&slug, base_url).with_context(|| format!("providers.{slug}.base_url"))?;
         }
     }
-    let guard = OutboundGuard::new(config.security.outbound_allow.iter().map(ToString::to_string))?;
+    let allowed: Result<Vec<AllowedHost>, _> =
+        config.security.outbound_allow.iter().map(|host| host.to_string().parse()).collect();
+    let guard = OutboundGuard::allowing(allowed.context("security.outbound_allow")?);
     let transport = HttpTransport::builder()
         .guard(guard)
         .connect_timeout(config.limits.upstream_connect_timeout)
