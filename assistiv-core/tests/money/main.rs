@@ -1,6 +1,11 @@
 //! Money through the inference stack: what is held, charged and given back, on every backend.
 
-#![expect(unreachable_pub, reason = "the modules of a test are its own")]
+#![expect(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test and its helpers"
+)]
 
 mod provider;
 mod world;
