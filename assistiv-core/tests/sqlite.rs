@@ -1,6 +1,10 @@
 //! The SQL store on SQLite against the contract.
 
 #![cfg(all(feature = "testing", feature = "sqlite"))]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a store that cannot be opened is a failed test"
+)]
 
 use std::sync::Arc;
 
