@@ -312,7 +312,8 @@ async fn an_act_dropped_half_way_happens_whole_or_not_at_all() {
             request_hash: [0; 32],
         };
         let patience = std::time::Duration::from_micros(40 * u64::from(step));
-        let act = bench.store.apply(&scope, &act, &context(), Some(request));
+        let context = context();
+        let act = bench.store.apply(&scope, &act, &context, Some(request));
         // Whether it was dropped or finished depends on the machine; both must do.
         drop(tokio::time::timeout(patience, act).await);
     }
