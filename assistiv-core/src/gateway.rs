@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::admit::Admit;
-use crate::auth::{Authenticate, AuthError, Authenticator, PresentedKey, Principal};
+use crate::auth::{AuthError, Authenticate, Authenticator, PresentedKey, Principal};
 use crate::billing::{Billing, Fund, Wallets};
 use crate::call::Operation;
 use crate::command::Commands;
@@ -103,7 +103,10 @@ impl Gateway {
     /// # Errors
     /// [`AuthError`] when the key is unknown or may not be used.
     pub async fn principal(&self, key: &PresentedKey) -> Result<Principal, AuthError> {
-        self.authenticator.authenticate(key).await.map(Principal::from_identity)
+        self.authenticator
+            .authenticate(key)
+            .await
+            .map(Principal::from_identity)
     }
 
     /// The process itself, with an operator's authority: for the start-up code of a program that embeds the
@@ -143,6 +146,8 @@ impl Gateway {
 
 impl std::fmt::Debug for Gateway {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Gateway").field("billing", &self.billing).finish_non_exhaustive()
+        f.debug_struct("Gateway")
+            .field("billing", &self.billing)
+            .finish_non_exhaustive()
     }
 }

@@ -1,10 +1,7 @@
 //! The SQL store on SQLite against the contract.
 
 #![cfg(all(feature = "testing", feature = "sqlite"))]
-#![expect(
-    clippy::unwrap_used,
-    reason = "a store that cannot be opened is a failed test"
-)]
+#![expect(clippy::unwrap_used, reason = "a test and its helpers")]
 
 use std::sync::Arc;
 

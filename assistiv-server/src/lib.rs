@@ -1,5 +1,6 @@
 //! The assistiv gateway as a server.
 
+pub mod api;
 pub mod cli;
 pub mod config;
 pub mod http;

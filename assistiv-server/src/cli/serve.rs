@@ -23,7 +23,9 @@ pub(super) async fn run(config: Config) -> Result<ExitCode, CliError> {
     start_log(&config);
     let node = Node::open(&config).await?;
     let listener = listen(config.server.listen).await?;
-    let address = listener.local_addr().context("the listener has no address")?;
+    let address = listener
+        .local_addr()
+        .context("the listener has no address")?;
     terminal::message(&format!("assistiv-server listens on http://{address}"));
     terminal::message(&format!("API             {}/v1", node::public_url(&config)));
     if !node.has_operator_key().await? {
@@ -43,12 +45,18 @@ pub(super) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 /// Serves a node until a signal comes, then shuts down in order. A second signal ends the process at once.
-pub(super) async fn run_until_stopped(node: Node, config: &Config, listener: TcpListener) -> anyhow::Result<()> {
+pub(super) async fn run_until_stopped(
+    node: Node,
+    config: &Config,
+    listener: TcpListener,
+) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let server = server(&node, config, listener)?;
     let signals = stop_on_signals(stop.clone());
     let served = async {
-        server.run(stop, node.gateway(), config.limits.stream_drain).await;
+        server
+            .run(stop, node.gateway(), config.limits.stream_drain)
+            .await;
         node.close().await
     };
     tokio::select! {
@@ -59,7 +67,10 @@ pub(super) async fn run_until_stopped(node: Node, config: &Config, listener: Tcp
 
 fn server(node: &Node, config: &Config, listener: TcpListener) -> anyhow::Result<Server> {
     let docs_url: Arc<str> = node::public_url(config).into();
-    let body = BodyLimits { bytes: config.limits.body_bytes, stall: config.limits.body_timeout };
+    let body = BodyLimits {
+        bytes: config.limits.body_bytes,
+        stall: config.limits.body_timeout,
+    };
     let management = api::router(ApiState {
         gateway: node.gateway().clone(),
         docs_url: docs_url.clone(),
@@ -79,20 +90,26 @@ fn server(node: &Node, config: &Config, listener: TcpListener) -> anyhow::Result
         readiness,
     };
     let service = HttpService::new(node.gateway().clone(), management, options);
-    Ok(Server::new(listener, service, ServerOptions {
-        header_timeout: config.limits.header_timeout,
-        header_bytes: config.limits.header_bytes,
-        idle_timeout: config.limits.idle_timeout,
-        connections: config.limits.connections,
-        drain_delay: config.server.drain_delay,
-        ..ServerOptions::default()
-    }))
+    Ok(Server::new(
+        listener,
+        service,
+        ServerOptions {
+            header_timeout: config.limits.header_timeout,
+            header_bytes: config.limits.header_bytes,
+            idle_timeout: config.limits.idle_timeout,
+            connections: config.limits.connections,
+            drain_delay: config.server.drain_delay,
+            ..ServerOptions::default()
+        },
+    ))
 }
 
 /// Cancels the token at the first signal; resolves at the second.
 async fn stop_on_signals(stop: CancellationToken) {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
         return std::future::pending().await;
     };
     for first in [true, false] {
@@ -113,15 +130,21 @@ pub(super) fn start_log(config: &Config) {
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     let terminal = std::io::stderr().is_terminal();
     let colour = terminal && std::env::var_os("NO_COLOR").is_none();
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(colour);
     let pretty = match config.log.format {
         LogFormat::Pretty => true,
         LogFormat::Json => false,
         _ => terminal,
     };
     // A second gateway in one process writes to the log of the first.
-    let _ = if pretty { builder.try_init() } else { builder.json().flatten_event(true).try_init() };
+    let _ = if pretty {
+        builder.try_init()
+    } else {
+        builder.json().flatten_event(true).try_init()
+    };
 }
 
 /// How long the demo waits for calls that are under way when it stops.

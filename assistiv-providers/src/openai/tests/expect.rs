@@ -1,0 +1,58 @@
+//! Compares JSON with the matchers of the fixtures.
+
+use serde_json::Value;
+
+/// Whether `actual` is as expected: objects may have more members, arrays are compared item by item.
+pub(super) fn matches(expected: &Value, actual: Option<&Value>) -> bool {
+    let found = actual.filter(|value| !value.is_null());
+    match expected {
+        Value::Null => found.is_none(),
+        Value::String(matcher) if matcher.starts_with('$') => by_name(matcher, found),
+        Value::Object(map) if map.len() == 1 && map.keys().all(|key| key.starts_with('$')) => map
+            .iter()
+            .all(|(matcher, argument)| by_argument(matcher, argument, found)),
+        Value::Object(map) => found.is_some_and(|found| {
+            map.iter()
+                .all(|(key, value)| matches(value, found.get(key)))
+        }),
+        Value::Array(items) => found.and_then(Value::as_array).is_some_and(|found| {
+            found.len() == items.len() && items.iter().zip(found).all(|(e, a)| matches(e, Some(a)))
+        }),
+        Value::Number(number) => found.and_then(Value::as_f64) == number.as_f64(),
+        _ => found == Some(expected),
+    }
+}
+
+fn by_name(matcher: &str, found: Option<&Value>) -> bool {
+    match matcher {
+        "$any" => true,
+        "$absent" => found.is_none(),
+        "$empty" => found.is_none_or(|value| matches!(value.as_str(), Some(""))),
+        "$nonempty" => found.is_some_and(|value| value.as_str() != Some("")),
+        "$int" | "$unix" => found.is_some_and(Value::is_u64),
+        "$same:" => found.is_some_and(Value::is_string),
+        other => panic!("the fixtures use {other}"),
+    }
+}
+
+fn by_argument(matcher: &str, argument: &Value, found: Option<&Value>) -> bool {
+    let text = found.map(|value| {
+        value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned)
+    });
+    let holds = |part: &Value| {
+        text.as_deref()
+            .unwrap_or("")
+            .contains(part.as_str().unwrap())
+    };
+    match matcher {
+        "$json" => text.is_some_and(|text| {
+            serde_json::from_str::<Value>(&text).is_ok_and(|value| value == *argument)
+        }),
+        "$contains" => argument.as_array().unwrap().iter().all(holds),
+        "$not_contains" => !argument.as_array().unwrap().iter().any(holds),
+        "$gte" => found.and_then(Value::as_f64) >= argument.as_f64(),
+        other => panic!("the fixtures use {other}"),
+    }
+}

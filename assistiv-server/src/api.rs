@@ -1,0 +1,155 @@
+//! The management API: platforms, end users, keys, LLM configs, wallets and budgets under `/v1`.
+//!
+//! A handler extracts, runs one command of the core, and shapes the answer as JSON. The order in which a
+//! request can be refused is the order of a handler's arguments: who asks and whether the key is of the right
+//! kind, which object the path names, and only then what the body or the query says. So a caller without
+//! authority learns nothing about objects or fields.
+
+mod answer;
+mod budgets;
+mod caller;
+mod digest;
+mod end_users;
+mod field;
+mod form;
+mod idempotency;
+mod keys;
+mod llm_configs;
+mod me;
+mod path;
+mod platforms;
+mod query;
+mod refusal;
+mod wallets;
+
+use std::sync::Arc;
+
+use assistiv_core::Gateway;
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{delete, get, patch, post};
+
+use crate::http::body::BodyLimits;
+
+/// What the handlers work with. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ApiState {
+    /// The gateway that the commands are given to.
+    pub gateway: Gateway,
+    /// The base URL of this server's documentation, for `doc_url` in errors.
+    pub docs_url: Arc<str>,
+    /// What a request body may be.
+    pub body: BodyLimits,
+    /// Whether top-ups and debits are refused without an `Idempotency-Key`.
+    pub require_idempotency_key: bool,
+}
+
+/// The routes of the management API, with answers of their own for unknown paths and wrong methods.
+///
+/// Errors carry the [`RequestId`](crate::http::problem::RequestId) found in the request's extensions; where
+/// none is, one is generated.
+pub fn router(state: ApiState) -> Router {
+    Router::new()
+        .merge(platform_routes())
+        .merge(end_user_routes())
+        .merge(money_routes())
+        .merge(own_routes())
+        .fallback(refusal::unknown_path)
+        .method_not_allowed_fallback(refusal::wrong_method)
+        .layer(from_fn_with_state(state.clone(), refusal::render))
+        .with_state(state)
+}
+
+fn platform_routes() -> Router<ApiState> {
+    Router::new()
+        .route(
+            "/v1/admin/platforms",
+            get(platforms::admin_list).post(platforms::create),
+        )
+        .route(
+            "/v1/admin/platforms/{platform_id}",
+            get(platforms::admin_read)
+                .patch(platforms::admin_update)
+                .delete(platforms::admin_remove),
+        )
+        .route("/v1/platforms", get(platforms::list))
+        .route(
+            "/v1/platforms/{platform_id}",
+            get(platforms::read)
+                .patch(platforms::update)
+                .delete(platforms::remove),
+        )
+        .route(
+            "/v1/platforms/{platform_id}/api-keys",
+            get(keys::list).post(keys::create),
+        )
+        .route(
+            "/v1/platforms/{platform_id}/api-keys/{key_id}",
+            patch(keys::update).delete(keys::remove),
+        )
+        .route(
+            "/v1/platforms/{platform_id}/llm-configs",
+            get(llm_configs::list).post(llm_configs::create),
+        )
+        .route(
+            "/v1/platforms/{platform_id}/llm-configs/{config_id}",
+            get(llm_configs::read)
+                .patch(llm_configs::update)
+                .delete(llm_configs::remove),
+        )
+}
+
+fn end_user_routes() -> Router<ApiState> {
+    Router::new()
+        .route(
+            "/v1/platforms/{platform_id}/end-users",
+            get(end_users::list).post(end_users::create),
+        )
+        .route(
+            "/v1/platforms/{platform_id}/end-users/{end_user_id}",
+            get(end_users::read)
+                .patch(end_users::update)
+                .delete(end_users::remove),
+        )
+        .route(
+            "/v1/platforms/{platform_id}/end-users/{end_user_id}/api-keys",
+            get(keys::list_of_end_user).post(keys::create_for_end_user),
+        )
+        .route(
+            "/v1/platforms/{platform_id}/end-users/{end_user_id}/api-keys/{key_id}",
+            delete(keys::remove_of_end_user),
+        )
+}
+
+fn money_routes() -> Router<ApiState> {
+    Router::new()
+        .route(
+            "/v1/platforms/{platform_id}/wallet",
+            get(wallets::read).patch(wallets::update),
+        )
+        .route(
+            "/v1/platforms/{platform_id}/wallet/topup",
+            post(wallets::top_up),
+        )
+        .route(
+            "/v1/platforms/{platform_id}/end-users/{end_user_id}/budget",
+            get(budgets::read)
+                .post(budgets::create)
+                .patch(budgets::update)
+                .delete(budgets::remove),
+        )
+        .route(
+            "/v1/platforms/{platform_id}/end-users/{end_user_id}/budget/topup",
+            post(budgets::top_up),
+        )
+        .route(
+            "/v1/platforms/{platform_id}/end-users/{end_user_id}/budget/debit",
+            post(budgets::debit),
+        )
+}
+
+fn own_routes() -> Router<ApiState> {
+    Router::new()
+        .route("/v1/me", get(me::read))
+        .route("/v1/me/budget", get(me::budget))
+}

@@ -1,0 +1,167 @@
+//! Readers of single fields: from JSON text to a value, or what is wrong with it, for people.
+
+use std::str::FromStr;
+
+use assistiv_core::auth::{KeyScope, KeyScopes};
+use assistiv_core::billing::Period;
+use assistiv_core::json::RawObject;
+use assistiv_core::money::{NanoUsd, Tokens};
+use assistiv_core::routing::ModelSlug;
+
+/// A value, or what a field must be.
+pub(super) type Read<T> = Result<T, String>;
+
+/// A name or an id that people chose: 1 to `max` characters, none of them a control character.
+pub(super) fn text(max: usize) -> impl Fn(&str) -> Read<String> {
+    move |json| {
+        let text = string(json)?;
+        let length = text.chars().count();
+        if length == 0 || length > max {
+            return Err(format!("must have 1 to {max} characters"));
+        }
+        if text.chars().any(char::is_control) {
+            return Err("must not contain control characters".to_owned());
+        }
+        Ok(text)
+    }
+}
+
+/// A remark of up to 500 characters; it may have lines.
+pub(super) fn note(json: &str) -> Read<String> {
+    let text = string(json)?;
+    if text.chars().count() > NOTE_MAX {
+        return Err(format!("must have at most {NOTE_MAX} characters"));
+    }
+    if text
+        .chars()
+        .any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
+    {
+        return Err("must not contain control characters".to_owned());
+    }
+    Ok(text)
+}
+
+const NOTE_MAX: usize = 500;
+
+/// A string that is the text of a `T`.
+pub(super) fn parsed<T>(json: &str) -> Read<T>
+where
+    T: FromStr,
+    T::Err: std::fmt::Display,
+{
+    string(json)?
+        .parse()
+        .map_err(|error: T::Err| error.to_string())
+}
+
+/// `true` or `false`.
+pub(super) fn flag(json: &str) -> Read<bool> {
+    match json {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err("must be true or false".to_owned()),
+    }
+}
+
+/// An integer of `min` to `max`.
+pub(super) fn integer(min: i64, max: i64) -> impl Fn(&str) -> Read<i64> {
+    move |json| {
+        let value = json
+            .parse()
+            .ok()
+            .filter(|value| (min..=max).contains(value));
+        value.ok_or_else(|| format!("must be an integer of {min} to {max}"))
+    }
+}
+
+/// An amount of 0 or more, from a number or a string.
+pub(super) fn usd(json: &str) -> Read<NanoUsd> {
+    let amount = amount(json)?;
+    if amount < NanoUsd::ZERO {
+        Err("must be 0 or more".to_owned())
+    } else {
+        Ok(amount)
+    }
+}
+
+/// An amount above 0, from a number or a string.
+pub(super) fn positive_usd(json: &str) -> Read<NanoUsd> {
+    let amount = amount(json)?;
+    if amount.is_positive() {
+        Ok(amount)
+    } else {
+        Err("must be greater than 0".to_owned())
+    }
+}
+
+/// A number of tokens, 0 or more.
+pub(super) fn tokens(json: &str) -> Read<Tokens> {
+    integer(0, Tokens::MAX_INPUT.get())(json).map(Tokens::new)
+}
+
+/// A number of tokens above 0.
+pub(super) fn positive_tokens(json: &str) -> Read<Tokens> {
+    integer(1, Tokens::MAX_INPUT.get())(json).map(Tokens::new)
+}
+
+/// How long a budget's limits last.
+pub(super) fn period(json: &str) -> Read<Period> {
+    serde_json::from_str(json)
+        .map_err(|_| "must be `one_time`, `daily`, `weekly` or `monthly`".to_owned())
+}
+
+/// Any JSON object.
+pub(super) fn object(json: &str) -> Read<RawObject> {
+    serde_json::from_str(json).map_err(|_| "must be an object".to_owned())
+}
+
+/// An object of at most 4 KiB, kept on a ledger entry.
+pub(super) fn entry_metadata(json: &str) -> Read<RawObject> {
+    if json.len() > ENTRY_METADATA_MAX {
+        return Err(format!(
+            "must be an object of at most {ENTRY_METADATA_MAX} bytes"
+        ));
+    }
+    object(json)
+}
+
+const ENTRY_METADATA_MAX: usize = 4 << 10;
+
+/// An object of at most 16 KiB, kept on an end user.
+pub(super) fn user_metadata(json: &str) -> Read<RawObject> {
+    if json.len() > USER_METADATA_MAX {
+        return Err(format!(
+            "must be an object of at most {USER_METADATA_MAX} bytes"
+        ));
+    }
+    object(json)
+}
+
+const USER_METADATA_MAX: usize = 16 << 10;
+
+/// A list of scopes; an empty one means no restriction within the key's kind.
+pub(super) fn scopes(json: &str) -> Read<KeyScopes> {
+    let wanted = "must be a list of `inference`, `management`, `mcp` and `self`";
+    let names: Vec<String> = serde_json::from_str(json).map_err(|_| wanted.to_owned())?;
+    let scopes: Result<Vec<KeyScope>, ()> = names.iter().map(|name| name.parse()).collect();
+    scopes.map(KeyScopes::new).map_err(|()| wanted.to_owned())
+}
+
+/// A list of names of models.
+pub(super) fn models(json: &str) -> Read<Vec<ModelSlug>> {
+    let wanted = "must be null or a list of model names: letters, digits, `.`, `_`, `-` and `/`";
+    serde_json::from_str(json).map_err(|_| wanted.to_owned())
+}
+
+fn string(json: &str) -> Read<String> {
+    serde_json::from_str(json).map_err(|_| "must be a string".to_owned())
+}
+
+fn amount(json: &str) -> Read<NanoUsd> {
+    let quoted = json.starts_with('"').then(|| string(json)).transpose()?;
+    quoted
+        .as_deref()
+        .unwrap_or(json)
+        .parse()
+        .map_err(|error: assistiv_core::money::AmountError| error.to_string())
+}

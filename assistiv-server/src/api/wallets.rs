@@ -1,0 +1,225 @@
+//! Platform wallets (API specification, section 8).
+
+use assistiv_core::billing::{
+    EntryKind, EntryWithBalance, PostedEntry, ReadWallet, TopUpWallet, UpdateWallet, Wallet,
+};
+use assistiv_core::clock::Timestamp;
+use assistiv_core::id::{EndUserId, EntryId, LogId, PlatformId, WalletId};
+use assistiv_core::json::RawObject;
+use assistiv_core::money::NanoUsd;
+use axum::extract::State;
+use http::StatusCode;
+use serde::Serialize;
+
+use super::caller::OnPlatform;
+use super::form::Form;
+use super::idempotency::{IdempotencyKey, replayable};
+use super::refusal::{Handled, Refusal};
+use super::{ApiState, answer, field};
+
+/// Entries shown with a wallet.
+const RECENT: u32 = 5;
+
+/// A wallet on the wire.
+#[derive(Serialize)]
+pub(super) struct WalletView<'a> {
+    id: WalletId,
+    platform_id: PlatformId,
+    balance: NanoUsd,
+    currency: &'a str,
+    low_balance_threshold: Option<NanoUsd>,
+    is_active: bool,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+/// An entry of a wallet on the wire.
+#[derive(Serialize)]
+struct EntryView<'a> {
+    id: EntryId,
+    r#type: &'static str,
+    /// A magnitude, but for `adjustment`, which is signed.
+    amount: NanoUsd,
+    balance_after: NanoUsd,
+    description: Option<String>,
+    created_at: Timestamp,
+    log_id: Option<LogId>,
+    end_user_id: Option<EndUserId>,
+    reversed_transaction_id: Option<EntryId>,
+    metadata: &'a RawObject,
+}
+
+#[derive(Serialize)]
+struct WithRecent<'a> {
+    #[serde(flatten)]
+    wallet: WalletView<'a>,
+    recent_transactions: Vec<EntryView<'a>>,
+}
+
+#[derive(Serialize)]
+struct WithEntry<'a> {
+    #[serde(flatten)]
+    wallet: WalletView<'a>,
+    transaction: EntryView<'a>,
+}
+
+impl WalletView<'_> {
+    /// Shows a wallet.
+    pub(super) fn of(wallet: &Wallet) -> Self {
+        Self {
+            id: wallet.id,
+            platform_id: wallet.platform_id,
+            balance: wallet.balance,
+            currency: "usd",
+            low_balance_threshold: wallet.low_balance_threshold,
+            is_active: wallet.is_active,
+            created_at: wallet.created_at,
+            updated_at: wallet.updated_at,
+        }
+    }
+}
+
+impl<'a> EntryView<'a> {
+    fn listed(row: &'a EntryWithBalance, model: Option<&str>) -> Self {
+        let entry = &row.entry;
+        let change = entry.wallet.map(|(_, amount)| amount).unwrap_or_default();
+        let description = match &entry.metered {
+            Some(metered) if entry.kind == EntryKind::Charge => {
+                let tokens = metered.input_tokens.saturating_add(metered.output_tokens);
+                let model = model.map(|slug| format!(" ({slug})")).unwrap_or_default();
+                Some(format!("Inference: {tokens} tokens{model}"))
+            }
+            _ => entry.reason.clone(),
+        };
+        Self {
+            id: entry.uid,
+            r#type: kind(entry.kind),
+            amount: shown(entry.kind, change),
+            balance_after: row.remaining_after.usd,
+            description,
+            created_at: entry.created_at,
+            // A charge and its log row share their id.
+            log_id: (entry.kind == EntryKind::Charge).then_some(entry.uid),
+            end_user_id: entry.end_user_id,
+            reversed_transaction_id: entry.refers_to,
+            metadata: &entry.metadata,
+        }
+    }
+
+    fn posted(entry: &'a PostedEntry) -> Self {
+        Self {
+            id: entry.id,
+            r#type: kind(entry.kind),
+            amount: shown(entry.kind, entry.amount_usd),
+            balance_after: entry.remaining_usd_after,
+            description: entry.reason.clone(),
+            created_at: entry.created_at,
+            log_id: None,
+            end_user_id: None,
+            reversed_transaction_id: None,
+            metadata: &entry.metadata,
+        }
+    }
+}
+
+fn kind(kind: EntryKind) -> &'static str {
+    match kind {
+        EntryKind::Charge => "llm_usage",
+        EntryKind::Refund => "refund",
+        EntryKind::TopUp => "top_up",
+        _ => "adjustment",
+    }
+}
+
+fn shown(entry: EntryKind, change: NanoUsd) -> NanoUsd {
+    if kind(entry) != "adjustment" && change < NanoUsd::ZERO {
+        change.negated()
+    } else {
+        change
+    }
+}
+
+/// `GET …/wallet`
+pub(super) async fn read(State(state): State<ApiState>, on: OnPlatform) -> Handled {
+    let command = ReadWallet { recent: RECENT };
+    let found = state
+        .gateway
+        .wallets()
+        .run(&on.principal, on.platform, command)
+        .await?;
+    let recent = found
+        .recent
+        .iter()
+        .map(|(row, model)| EntryView::listed(row, model.as_deref()))
+        .collect();
+    answer::one(
+        StatusCode::OK,
+        WithRecent {
+            wallet: WalletView::of(&found.wallet),
+            recent_transactions: recent,
+        },
+    )
+}
+
+/// `PATCH …/wallet`
+pub(super) async fn update(
+    State(state): State<ApiState>,
+    on: OnPlatform,
+    mut form: Form,
+) -> Handled {
+    let threshold = form.nullable("low_balance_threshold", field::usd);
+    if threshold.is_none() {
+        form.error(
+            "low_balance_threshold",
+            "is required: an amount, or null for none",
+        );
+    }
+    let command = form.build(|| {
+        Some(UpdateWallet {
+            low_balance_threshold: threshold?,
+        })
+    })?;
+    let performed = state
+        .gateway
+        .wallets()
+        .run(&on.principal, on.platform, command)
+        .await?;
+    let wallet = performed
+        .outcome
+        .wallet
+        .ok_or_else(|| Refusal::internal("the outcome has no wallet"))?;
+    answer::one(StatusCode::OK, WalletView::of(&wallet))
+}
+
+/// `POST …/wallet/topup`
+pub(super) async fn top_up(
+    State(state): State<ApiState>,
+    on: OnPlatform,
+    key: IdempotencyKey,
+    mut form: Form,
+) -> Handled {
+    let request = key.required_by(&state)?.of(&form);
+    let amount = form.required("amount", field::positive_usd);
+    let description = form.optional("description", field::note);
+    let command = form.build(|| {
+        Some(TopUpWallet {
+            amount: amount?,
+            description,
+            request,
+        })
+    })?;
+    let performed = state
+        .gateway
+        .wallets()
+        .run(&on.principal, on.platform, command)
+        .await?;
+    let outcome = &performed.outcome;
+    let (Some(wallet), Some(entry)) = (&outcome.wallet, outcome.entries.first()) else {
+        return Err(Refusal::internal("the outcome has no wallet or no entry"));
+    };
+    let view = WithEntry {
+        wallet: WalletView::of(wallet),
+        transaction: EntryView::posted(entry),
+    };
+    replayable(answer::one(StatusCode::OK, view)?, performed.replayed)
+}
