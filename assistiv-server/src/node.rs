@@ -6,6 +6,7 @@ pub use master_key::MasterKeyError;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use assistiv_core::auth::{KeyKind, KeyScopes, PresentedKey};
@@ -112,12 +113,11 @@ impl Node {
             .await?)
     }
 
-    /// Shuts the gateway down in order.
+    /// Shuts the gateway down in order; calls that run get `patience`.
     ///
     /// # Errors
     /// When the database fails; the next start sweeps what is left.
-    pub async fn close(self) -> anyhow::Result<()> {
-        let patience = self.config.limits.stream_drain;
+    pub async fn close(self, patience: Duration) -> anyhow::Result<()> {
         self.gateway
             .shut_down(patience)
             .await

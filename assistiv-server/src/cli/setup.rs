@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use assistiv_core::auth::{KeyKind, PresentedKey};
@@ -44,7 +45,7 @@ pub(super) async fn run(config: Config, args: &SetupArgs) -> Result<ExitCode, Cl
     let api_key = args.provider.is_some().then(read_api_key).transpose()?;
     let node = Node::open(&config).await?;
     let created = create(&node, args, initial_balance, api_key).await;
-    node.close().await?;
+    node.close(Duration::ZERO).await?;
     let created = created?;
     if args.json {
         terminal::json(&created);
