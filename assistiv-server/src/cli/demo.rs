@@ -10,9 +10,12 @@ use assistiv_core::auth::{KeyKind, PresentedKey};
 use assistiv_core::billing::{BudgetOf, BudgetTerms, CreateBudget, Limits, Period, ZoneName};
 use assistiv_core::llm_configs::CreateLlmConfig;
 use assistiv_core::money::NanoUsd;
+use assistiv_core::secrets::MasterKeyCipher;
 use assistiv_core::tenancy::{CreateEndUser, CreatePlatform, EndUserRef};
 use assistiv_core::{Error, Problem};
-use secrecy::SecretString;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
 use super::{CliError, serve, terminal};
@@ -57,7 +60,7 @@ pub(super) async fn run(
     let mock = Mock::start((Ipv4Addr::LOCALHOST, 0).into())
         .context("the mock of the providers cannot start")?;
     let dir = tempfile::tempdir().context("a temporary directory cannot be made")?;
-    let config = config(address, dir.path(), &mock);
+    let config = config(address, dir.path(), &mock)?;
     serve::start_log(&config);
     let node = Node::open(&config).await?;
     let demo = seed(&node, address).await?;
@@ -70,13 +73,16 @@ pub(super) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-fn config(address: SocketAddr, dir: &std::path::Path, mock: &Mock) -> Config {
+fn config(address: SocketAddr, dir: &std::path::Path, mock: &Mock) -> Result<Config, CliError> {
     let mut config = Config::default();
     config.server.listen = address;
     config.server.data_dir = dir.join("data");
     config.server.drain_delay = std::time::Duration::ZERO;
     config.limits.stream_drain = serve::DEMO_DRAIN;
     config.log.level = "warn".to_owned();
+    // In memory alone: what it seals goes when the demo stops.
+    let key = MasterKeyCipher::generate_key().context("no randomness is available")?;
+    config.security.master_key = Some(STANDARD.encode(key.expose_secret()).into());
     config.security.outbound_allow = vec![Outbound::Host(mock.addr().ip().to_string())];
     for slug in ["openai", "xai"] {
         let provider = Provider {
@@ -85,7 +91,7 @@ fn config(address: SocketAddr, dir: &std::path::Path, mock: &Mock) -> Config {
         };
         config.providers.insert(slug.to_owned(), provider);
     }
-    config
+    Ok(config)
 }
 
 async fn seed(node: &Node, address: SocketAddr) -> Result<Demo, CliError> {
