@@ -30,7 +30,9 @@ pub struct Admit<S> {
 impl AdmitLayer {
     /// A layer that admits so many calls at a time.
     pub fn new(concurrent_calls: usize) -> Self {
-        Self { places: Arc::new(Semaphore::new(concurrent_calls)) }
+        Self {
+            places: Arc::new(Semaphore::new(concurrent_calls)),
+        }
     }
 }
 
@@ -38,7 +40,10 @@ impl<S> Layer<S> for AdmitLayer {
     type Service = Admit<S>;
 
     fn layer(&self, inner: S) -> Admit<S> {
-        Admit { inner, places: self.places.clone() }
+        Admit {
+            inner,
+            places: self.places.clone(),
+        }
     }
 }
 

@@ -13,8 +13,8 @@ mod engine;
 mod estimate;
 mod fund;
 mod hold;
-mod ledger;
 mod lease;
+mod ledger;
 mod meter;
 mod options;
 mod period;
@@ -22,32 +22,35 @@ mod price;
 mod store;
 
 pub use account::{
-    AccountKind, AccountPolicy, Blocked, Budget, BudgetRecord, BudgetTerms, Limits, NewBudget, NewWallet, Wallet,
+    AccountKind, AccountPolicy, Blocked, Budget, BudgetRecord, BudgetTerms, Limits, NewBudget,
+    NewWallet, Wallet,
 };
 pub use act::{
-    ActContext, ActOutcome, ActRefusal, Applied, BudgetChanges, BudgetState, Decision, Idempotency, LedgerAct,
-    PostedEntry, decide_budget, decide_reset, decide_wallet,
+    ActContext, ActOutcome, ActRefusal, Applied, BudgetChanges, BudgetState, Decision, Idempotency,
+    LedgerAct, PostedEntry, decide_budget, decide_reset, decide_wallet,
 };
 pub use amounts::{Amounts, Dimension, Dimensions, Legs, Overflow};
 pub use commands::{
-    BudgetOf, CreateBudget, DebitBudget, OwnBudget, Performed, ReadBudget, ReadWallet, RemoveBudget, RequestKey,
-    TopUpBudget, TopUpBy, TopUpWallet, UpdateBudget, UpdateWallet, WalletKeeper, WalletWithEntries, Wallets,
+    BudgetOf, CreateBudget, DebitBudget, OwnBudget, Performed, ReadBudget, ReadWallet,
+    RemoveBudget, RequestKey, TopUpBudget, TopUpBy, TopUpWallet, UpdateBudget, UpdateWallet,
+    WalletKeeper, WalletWithEntries, Wallets,
 };
 pub use engine::{Billing, QueuePermit};
 pub use estimate::Estimate;
 pub use fund::{Fund, FundLayer};
-pub use hold::{Hold, OpenGate, Payer, SettleGate, Settled};
 pub(crate) use hold::Funds;
+pub use hold::{Hold, OpenGate, Payer, SettleGate, Settled};
+pub use lease::{LeaseGrant, LeaseRequest, grant};
 pub use ledger::{
     BudgetLegs, ChargeFlags, EntryKind, EntrySource, EntryWithBalance, LedgerEntry, Metered,
 };
-pub use lease::{LeaseGrant, LeaseRequest, grant};
 pub use meter::{CountMethod, Ending};
 pub use options::{BeforeFirstByte, BillingOptions, DeliveryGate, LastRequest, MidstreamError};
 pub use period::{Bounds, Period, ZoneError, ZoneName};
 pub use price::{LongContext, Price, Rate, Rates, Usage};
 pub use store::{
-    AccountAudit, Lane, LanePosition, LeaseBatch, LedgerStore, OpenStream, SettleBatch, Sweep, Swept,
+    AccountAudit, Lane, LanePosition, LeaseBatch, LedgerStore, OpenStream, SettleBatch, Sweep,
+    Swept,
 };
 
 use serde_json::Value;

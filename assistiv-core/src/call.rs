@@ -96,7 +96,13 @@ impl Call {
     /// A call that has just arrived, with a fresh request id.
     pub fn new(key: PresentedKey, operation: Operation, body: impl Into<Bytes>) -> Self {
         let request_id = format!("req_{}", uuid::Uuid::now_v7().simple());
-        Self { key, operation, body: body.into(), request_id: request_id.into(), received_at: Instant::now() }
+        Self {
+            key,
+            operation,
+            body: body.into(),
+            request_id: request_id.into(),
+            received_at: Instant::now(),
+        }
     }
 
     /// The same call under the caller's own request id.
@@ -140,7 +146,9 @@ impl Planned {
     }
 
     pub(crate) fn fund(self, hold: Hold) -> Funded {
-        Funded { planned: self, hold }
+        Funded {
+            planned: self,
+            hold,
+        }
     }
 }
-

@@ -76,7 +76,11 @@ impl FromStr for Timestamp {
         let at: jiff::Timestamp = text.parse().map_err(|_| TimestampError)?;
         let micros = at.as_microsecond();
         // 9999-12-31T23:59:59.999999Z
-        if (0..=253_402_300_799_999_999).contains(&micros) { Ok(Self(micros)) } else { Err(TimestampError) }
+        if (0..=253_402_300_799_999_999).contains(&micros) {
+            Ok(Self(micros))
+        } else {
+            Err(TimestampError)
+        }
     }
 }
 

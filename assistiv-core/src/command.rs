@@ -164,7 +164,11 @@ where
 
     fn call(&mut self, request: As<C, <C::Authority as Authority>::Over>) -> Self::Future {
         let commands = self.clone();
-        Box::pin(async move { commands.run(&request.principal, request.over, request.command).await })
+        Box::pin(async move {
+            commands
+                .run(&request.principal, request.over, request.command)
+                .await
+        })
     }
 }
 
@@ -173,13 +177,18 @@ where
 impl CommandError {
     /// A refusal with a reason and a message for people.
     pub fn refused(reason: Reason, message: impl Into<String>) -> Self {
-        Self::Refused { reason, message: message.into() }
+        Self::Refused {
+            reason,
+            message: message.into(),
+        }
     }
 
     /// Maps "no such object" of the store to the reason of the object.
     pub(crate) fn or_not_found(error: StoreError, reason: Reason, what: &str) -> Self {
         match error {
-            StoreError::NotFound => Self::refused(reason, format!("there is no such {what} on this platform")),
+            StoreError::NotFound => {
+                Self::refused(reason, format!("there is no such {what} on this platform"))
+            }
             other => Self::Store(other),
         }
     }
@@ -195,11 +204,18 @@ pub(crate) fn check_text(param: &str, text: &str, max: usize) -> Option<FieldErr
     } else {
         return None;
     };
-    Some(FieldError { param: param.to_owned(), message })
+    Some(FieldError {
+        param: param.to_owned(),
+        message,
+    })
 }
 
 /// Fails with all errors that were found, if any.
 pub(crate) fn all_valid(errors: impl IntoIterator<Item = FieldError>) -> Result<(), CommandError> {
     let errors: Vec<_> = errors.into_iter().collect();
-    if errors.is_empty() { Ok(()) } else { Err(CommandError::Fields(errors)) }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(CommandError::Fields(errors))
+    }
 }

@@ -8,8 +8,12 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::Error;
 use crate::admit::Admit;
-use crate::auth::{Authenticate, AuthError, Authenticator, PresentedKey, Principal};
+use crate::auth::{
+    AuthError, Authenticate, Authenticator, Identity, KeyScope, PlatformScope, PresentedKey,
+    Principal,
+};
 use crate::billing::{Billing, Fund, Wallets};
 use crate::call::Operation;
 use crate::command::Commands;
@@ -17,7 +21,7 @@ use crate::dispatch::Dispatch;
 use crate::keys::Keys;
 use crate::llm_configs::LlmConfigs;
 use crate::provider::Providers;
-use crate::routing::{PlanCalls, Router};
+use crate::routing::{ListedModel, PlanCalls, Router};
 use crate::runtime::Runtime;
 use crate::store::{StoreError, Stores};
 use crate::tenancy::Tenancy;
@@ -103,7 +107,28 @@ impl Gateway {
     /// # Errors
     /// [`AuthError`] when the key is unknown or may not be used.
     pub async fn principal(&self, key: &PresentedKey) -> Result<Principal, AuthError> {
-        self.authenticator.authenticate(key).await.map(Principal::from_identity)
+        self.authenticator
+            .authenticate(key)
+            .await
+            .map(Principal::from_identity)
+    }
+
+    /// The models that the holder of a key can use, by name.
+    ///
+    /// # Errors
+    /// When the key may not make model calls, or the platform's configs cannot be read.
+    pub async fn models(&self, key: &PresentedKey) -> Result<Vec<ListedModel>, Error> {
+        let identity = self.authenticator.authenticate(key).await?;
+        Ok(self.router.models(caller(&identity)?).await?)
+    }
+
+    /// One model under the name that requests call it, if the holder of a key can use it.
+    ///
+    /// # Errors
+    /// When the key may not make model calls, the platform cannot use the model, or its configs cannot be read.
+    pub async fn model(&self, key: &PresentedKey, name: &str) -> Result<ListedModel, Error> {
+        let identity = self.authenticator.authenticate(key).await?;
+        Ok(self.router.model(caller(&identity)?, name).await?)
     }
 
     /// The process itself, with an operator's authority: for the start-up code of a program that embeds the
@@ -143,6 +168,21 @@ impl Gateway {
 
 impl std::fmt::Debug for Gateway {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Gateway").field("billing", &self.billing).finish_non_exhaustive()
+        f.debug_struct("Gateway")
+            .field("billing", &self.billing)
+            .finish_non_exhaustive()
     }
+}
+
+/// The platform on which the holder of a key may make model calls.
+fn caller(identity: &Identity) -> Result<&PlatformScope, AuthError> {
+    let Some(scope) = identity.platform() else {
+        let wanted = "an end-user or platform key";
+        return Err(AuthError::WrongKeyType {
+            wanted,
+            presented: identity.kind().described(),
+        });
+    };
+    identity.require(KeyScope::Inference)?;
+    Ok(scope)
 }

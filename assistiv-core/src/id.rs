@@ -91,7 +91,13 @@ mod tests {
         let id = PlatformId::new();
         assert_eq!(id.to_string().parse(), Ok(id));
         let upper = id.to_string().to_uppercase();
-        for text in [upper.as_str(), "", "x", &id.as_uuid().simple().to_string(), &format!("{{{id}}}")] {
+        for text in [
+            upper.as_str(),
+            "",
+            "x",
+            &id.as_uuid().simple().to_string(),
+            &format!("{{{id}}}"),
+        ] {
             assert_eq!(text.parse::<PlatformId>(), Err(IdError), "{text}");
         }
     }

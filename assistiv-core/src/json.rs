@@ -9,8 +9,8 @@ use std::fmt;
 use std::ops::Range;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 /// How deep arrays and objects may nest.
@@ -52,7 +52,9 @@ pub type RawObject = BTreeMap<String, RawJson>;
 /// [`JsonError`] says what is wrong and where.
 pub fn check(body: &[u8]) -> Result<(), JsonError> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
-    Strict { depth: 0 }.deserialize(&mut deserializer).map_err(JsonError)?;
+    Strict { depth: 0 }
+        .deserialize(&mut deserializer)
+        .map_err(JsonError)?;
     deserializer.end().map_err(JsonError)
 }
 
@@ -107,7 +109,10 @@ impl Members {
     ///
     /// # Errors
     /// The reason why the member is not a `T`.
-    pub fn read<'a, T: Deserialize<'a>>(&'a self, name: &str) -> Result<Option<T>, serde_json::Error> {
+    pub fn read<'a, T: Deserialize<'a>>(
+        &'a self,
+        name: &str,
+    ) -> Result<Option<T>, serde_json::Error> {
         self.find(name).map(serde_json::from_str).transpose()
     }
 
@@ -215,7 +220,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for RawMembers<'a> {
                 let mut members: Vec<(Box<str>, &'de RawValue)> = Vec::with_capacity(8);
                 while let Some((name, value)) = map.next_entry::<Box<str>, &'de RawValue>()? {
                     if members.iter().any(|(n, _)| *n == name) {
-                        return Err(A::Error::custom(format_args!("the member `{name}` is repeated")));
+                        return Err(A::Error::custom(format_args!(
+                            "the member `{name}` is repeated"
+                        )));
                     }
                     members.push((name, value));
                 }
@@ -247,7 +254,9 @@ impl Strict {
         if self.depth == DEPTH_MAX {
             return Err(E::custom(format_args!("nested deeper than {DEPTH_MAX}")));
         }
-        Ok(Self { depth: self.depth + 1 })
+        Ok(Self {
+            depth: self.depth + 1,
+        })
     }
 }
 
@@ -288,7 +297,9 @@ impl<'de> Visitor<'de> for Strict {
             names.push(name);
         }
         repeated(&mut names).map_or(Ok(()), |name| {
-            Err(A::Error::custom(format_args!("the member `{name}` is repeated")))
+            Err(A::Error::custom(format_args!(
+                "the member `{name}` is repeated"
+            )))
         })
     }
 }
@@ -300,7 +311,10 @@ fn repeated<'n>(names: &'n mut [Name<'_>]) -> Option<&'n str> {
         return Some(&names[at].0);
     }
     names.sort_unstable();
-    names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| &*pair[0].0)
+    names
+        .windows(2)
+        .find(|pair| pair[0] == pair[1])
+        .map(|pair| &*pair[0].0)
 }
 
 impl<'de> Deserialize<'de> for Name<'de> {
@@ -354,7 +368,8 @@ mod tests {
 
     #[test]
     fn untouched_members_keep_their_bytes() {
-        let source = Bytes::from_static(br#" { "model" : "a", "x": 1.0e+2 , "y":{"b" : [ ] }, "z":null} "#);
+        let source =
+            Bytes::from_static(br#" { "model" : "a", "x": 1.0e+2 , "y":{"b" : [ ] }, "z":null} "#);
         let mut members = Members::parse(source).unwrap();
         assert_eq!(members.read::<&str>("model").unwrap(), Some("a"));
         assert_eq!(members.find("z"), None);
@@ -363,7 +378,10 @@ mod tests {
         members.set("stream", "true");
         members.rename("x", "w");
         let text = members.to_bytes();
-        assert_eq!(&text[..], br#"{"model":"b\"c","w":1.0e+2,"y":{"b" : [ ] },"stream":true}"#);
+        assert_eq!(
+            &text[..],
+            br#"{"model":"b\"c","w":1.0e+2,"y":{"b" : [ ] },"stream":true}"#
+        );
     }
 
     #[test]

@@ -3,7 +3,9 @@
 mod commands;
 
 pub(crate) use commands::config_place;
-pub use commands::{CreateLlmConfig, DeleteLlmConfig, ListLlmConfigs, LlmConfigs, ReadLlmConfig, UpdateLlmConfig};
+pub use commands::{
+    CreateLlmConfig, DeleteLlmConfig, ListLlmConfigs, LlmConfigs, ReadLlmConfig, UpdateLlmConfig,
+};
 
 use crate::clock::Timestamp;
 use crate::id::{LlmConfigId, PlatformId};

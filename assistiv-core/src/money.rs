@@ -58,7 +58,12 @@ pub enum AmountError {
 /// Parses `-?digits[.digits]` into an integer scaled by `10^scale`.
 ///
 /// No exponent: `1e1000000` is nine bytes to send and half a second to expand.
-pub(crate) fn parse_scaled(text: &str, scale: usize, max: i64, max_text: &'static str) -> Result<i64, AmountError> {
+pub(crate) fn parse_scaled(
+    text: &str,
+    scale: usize,
+    max: i64,
+    max_text: &'static str,
+) -> Result<i64, AmountError> {
     let (negative, digits) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text),
@@ -125,11 +130,16 @@ pub(crate) mod stored {
         fn integer(self) -> i64;
     }
 
-    pub(crate) fn serialize<T: Integer, S: Serializer>(amount: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<T: Integer, S: Serializer>(
+        amount: &T,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         serializer.serialize_i64(amount.integer())
     }
 
-    pub(crate) fn deserialize<'de, T: Integer, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    pub(crate) fn deserialize<'de, T: Integer, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<T, D::Error> {
         i64::deserialize(deserializer).map(T::from_integer)
     }
 }
@@ -222,7 +232,9 @@ impl Serialize for NanoUsd {
 impl<'de> Deserialize<'de> for NanoUsd {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = Box::<RawValue>::deserialize(deserializer)?;
-        decimal_text(&raw).and_then(|text| text.parse()).map_err(D::Error::custom)
+        decimal_text(&raw)
+            .and_then(|text| text.parse())
+            .map_err(D::Error::custom)
     }
 }
 
@@ -241,7 +253,8 @@ impl fmt::Display for Tokens {
 
 impl<'de> Deserialize<'de> for Tokens {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = i64::deserialize(deserializer).map_err(|_| D::Error::custom("must be an integer"))?;
+        let value =
+            i64::deserialize(deserializer).map_err(|_| D::Error::custom("must be an integer"))?;
         if !(0..=Self::MAX_INPUT.0).contains(&value) {
             return Err(D::Error::custom("must be between 0 and 9007199254740991"));
         }
@@ -281,7 +294,11 @@ impl FromStr for Markup {
 
     fn from_str(text: &str) -> Result<Self, AmountError> {
         let value = parse_scaled(text, 4, Self::MAX.0, "1000")?;
-        if value < 0 { Err(AmountError::Range { max: "1000" }) } else { Ok(Self(value)) }
+        if value < 0 {
+            Err(AmountError::Range { max: "1000" })
+        } else {
+            Ok(Self(value))
+        }
     }
 }
 
@@ -301,7 +318,9 @@ impl Serialize for Markup {
 impl<'de> Deserialize<'de> for Markup {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = Box::<RawValue>::deserialize(deserializer)?;
-        decimal_text(&raw).and_then(|text| text.parse()).map_err(D::Error::custom)
+        decimal_text(&raw)
+            .and_then(|text| text.parse())
+            .map_err(D::Error::custom)
     }
 }
 
@@ -334,8 +353,25 @@ mod tests {
 
     #[test]
     fn refuses_what_is_not_a_plain_decimal() {
-        for text in ["1e3", "1.", ".5", "", "-", "+1", "1,0", "0.1234567890", "1000000000", "NaN", "true", "null", "[1]"] {
-            assert!(serde_json::from_str::<NanoUsd>(text).is_err() || text.is_empty(), "{text}");
+        for text in [
+            "1e3",
+            "1.",
+            ".5",
+            "",
+            "-",
+            "+1",
+            "1,0",
+            "0.1234567890",
+            "1000000000",
+            "NaN",
+            "true",
+            "null",
+            "[1]",
+        ] {
+            assert!(
+                serde_json::from_str::<NanoUsd>(text).is_err() || text.is_empty(),
+                "{text}"
+            );
             assert!(text.parse::<NanoUsd>().is_err(), "{text}");
         }
     }

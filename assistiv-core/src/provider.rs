@@ -57,7 +57,11 @@ pub trait Provider: Send + Sync + 'static {
     ///
     /// # Errors
     /// When the request cannot be expressed in the provider's dialect.
-    fn encode(&self, request: &InferenceRequest, target: &Target) -> Result<http::Request<Bytes>, ProviderError>;
+    fn encode(
+        &self,
+        request: &InferenceRequest,
+        target: &Target,
+    ) -> Result<http::Request<Bytes>, ProviderError>;
 
     /// Signs a request. May do I/O, for providers with short-lived tokens.
     ///

@@ -3,12 +3,13 @@
 mod catalogue;
 mod estimate;
 mod layer;
-mod platform;
 mod plan;
+mod platform;
 mod slug;
 
 pub use catalogue::{
-    Catalogue, CatalogueError, CatalogueModel, CatalogueProvider, CatalogueRoute, ModelMode, UpstreamApi,
+    Catalogue, CatalogueError, CatalogueModel, CatalogueProvider, CatalogueRoute, ModelMode,
+    UpstreamApi,
 };
 pub use layer::{PlanCalls, PlanLayer};
 pub use plan::{Plan, Target};
@@ -22,7 +23,10 @@ use crate::store::StoreError;
 #[non_exhaustive]
 pub enum PlanError {
     /// The model is unknown, or not usable on this platform.
-    #[error("the model `{model}` does not exist or is not available to this platform{}", hint(suggestion))]
+    #[error(
+        "the model `{model}` does not exist or is not available to this platform{}",
+        hint(suggestion)
+    )]
     ModelNotFound {
         /// What was asked for, cut to a sensible length.
         model: String,
@@ -68,5 +72,7 @@ pub enum PlanError {
 }
 
 fn hint(suggestion: &Option<ModelSlug>) -> String {
-    suggestion.as_ref().map_or_else(String::new, |slug| format!("; did you mean `{slug}`?"))
+    suggestion
+        .as_ref()
+        .map_or_else(String::new, |slug| format!("; did you mean `{slug}`?"))
 }

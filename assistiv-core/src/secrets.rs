@@ -63,7 +63,10 @@ pub struct MasterKeyCipher {
 impl MasterKeyCipher {
     /// A cipher for a master key of 32 bytes.
     pub fn new(key: &SecretBox<[u8; 32]>) -> Self {
-        Self { cipher: Aes256Gcm::new(key.expose_secret().into()), version: 1 }
+        Self {
+            cipher: Aes256Gcm::new(key.expose_secret().into()),
+            version: 1,
+        }
     }
 
     /// A fresh master key from the operating system's random source.
@@ -77,7 +80,11 @@ impl MasterKeyCipher {
     }
 
     fn associated(&self, place: SecretPlace) -> Vec<u8> {
-        format!("{}\0{}\0{}\0{}", place.table, place.column, place.row, self.version).into_bytes()
+        format!(
+            "{}\0{}\0{}\0{}",
+            place.table, place.column, place.row, self.version
+        )
+        .into_bytes()
     }
 }
 
@@ -86,8 +93,14 @@ impl SecretCipher for MasterKeyCipher {
         let mut nonce = [0u8; NONCE_BYTES];
         getrandom::fill(&mut nonce).map_err(|_| SecretError::Randomness)?;
         let aad = self.associated(place);
-        let payload = Payload { msg: secret.expose_secret().as_bytes(), aad: &aad };
-        let sealed = self.cipher.encrypt(&Nonce::from(nonce), payload).map_err(|_| SecretError::Refused)?;
+        let payload = Payload {
+            msg: secret.expose_secret().as_bytes(),
+            aad: &aad,
+        };
+        let sealed = self
+            .cipher
+            .encrypt(&Nonce::from(nonce), payload)
+            .map_err(|_| SecretError::Refused)?;
         let mut out = Vec::with_capacity(HEAD_BYTES + sealed.len());
         out.push(FORMAT);
         out.extend_from_slice(&self.version.to_be_bytes());
@@ -97,20 +110,32 @@ impl SecretCipher for MasterKeyCipher {
     }
 
     fn open(&self, place: SecretPlace, sealed: &[u8]) -> Result<SecretString, SecretError> {
-        let (head, ciphertext) = sealed.split_at_checked(HEAD_BYTES).ok_or(SecretError::Refused)?;
+        let (head, ciphertext) = sealed
+            .split_at_checked(HEAD_BYTES)
+            .ok_or(SecretError::Refused)?;
         if head[0] != FORMAT || head[1..5] != self.version.to_be_bytes() {
             return Err(SecretError::Refused);
         }
         let nonce: [u8; NONCE_BYTES] = head[5..].try_into().map_err(|_| SecretError::Refused)?;
-        let payload = Payload { msg: ciphertext, aad: &self.associated(place) };
-        let text = self.cipher.decrypt(&Nonce::from(nonce), payload).map_err(|_| SecretError::Refused)?;
-        String::from_utf8(text).map(SecretString::from).map_err(|_| SecretError::Refused)
+        let payload = Payload {
+            msg: ciphertext,
+            aad: &self.associated(place),
+        };
+        let text = self
+            .cipher
+            .decrypt(&Nonce::from(nonce), payload)
+            .map_err(|_| SecretError::Refused)?;
+        String::from_utf8(text)
+            .map(SecretString::from)
+            .map_err(|_| SecretError::Refused)
     }
 }
 
 impl fmt::Debug for MasterKeyCipher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MasterKeyCipher").field("version", &self.version).finish_non_exhaustive()
+        f.debug_struct("MasterKeyCipher")
+            .field("version", &self.version)
+            .finish_non_exhaustive()
     }
 }
 
@@ -119,16 +144,35 @@ mod tests {
     use super::*;
 
     fn place(row: u128) -> SecretPlace {
-        SecretPlace { table: "llm_configs", column: "secret", row: Uuid::from_u128(row) }
+        SecretPlace {
+            table: "llm_configs",
+            column: "secret",
+            row: Uuid::from_u128(row),
+        }
     }
 
     #[test]
     fn opens_only_at_its_place_unaltered_and_with_its_key() {
         let cipher = MasterKeyCipher::new(&MasterKeyCipher::generate_key().unwrap());
-        let sealed = cipher.seal(place(1), &"sk-upstream".to_owned().into()).unwrap();
-        assert_eq!(cipher.open(place(1), &sealed).unwrap().expose_secret(), "sk-upstream");
+        let sealed = cipher
+            .seal(place(1), &"sk-upstream".to_owned().into())
+            .unwrap();
+        assert_eq!(
+            cipher.open(place(1), &sealed).unwrap().expose_secret(),
+            "sk-upstream"
+        );
         assert!(cipher.open(place(2), &sealed).is_err());
-        assert!(cipher.open(SecretPlace { column: "other", ..place(1) }, &sealed).is_err());
+        assert!(
+            cipher
+                .open(
+                    SecretPlace {
+                        column: "other",
+                        ..place(1)
+                    },
+                    &sealed
+                )
+                .is_err()
+        );
         for at in 0..sealed.len() {
             let mut altered = sealed.clone();
             altered[at] ^= 1;
@@ -137,6 +181,11 @@ mod tests {
         let other = MasterKeyCipher::new(&MasterKeyCipher::generate_key().unwrap());
         assert!(other.open(place(1), &sealed).is_err());
         assert!(cipher.open(place(1), b"").is_err());
-        assert_ne!(sealed, cipher.seal(place(1), &"sk-upstream".to_owned().into()).unwrap());
+        assert_ne!(
+            sealed,
+            cipher
+                .seal(place(1), &"sk-upstream".to_owned().into())
+                .unwrap()
+        );
     }
 }

@@ -10,8 +10,8 @@ pub mod sql;
 mod tenancy;
 
 pub use tenancy::{
-    EndUserFilter, KeyFilter, KeyRecord, KeyStore, LlmConfigStore, NewEndUser, NewPlatform, PlatformFilter,
-    StoredSecret, TenancyStore, Upsert,
+    EndUserFilter, KeyFilter, KeyRecord, KeyStore, LlmConfigStore, NewEndUser, NewPlatform,
+    PlatformFilter, StoredSecret, TenancyStore, Upsert,
 };
 
 use std::sync::Arc;

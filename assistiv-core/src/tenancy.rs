@@ -5,8 +5,9 @@ mod settings;
 mod slug;
 
 pub use commands::{
-    CreateEndUser, CreatePlatform, CreatedEndUser, CreatedPlatform, DeleteEndUser, DeletePlatform, ListEndUsers,
-    ListPlatforms, ReadEndUser, ReadOwnUser, ReadPlatform, Tenancy, UpdateEndUser, UpdatePlatform,
+    CreateEndUser, CreatePlatform, CreatedEndUser, CreatedPlatform, DeleteEndUser, DeletePlatform,
+    ListEndUsers, ListPlatforms, ReadEndUser, ReadOwnUser, ReadPlatform, Tenancy, UpdateEndUser,
+    UpdatePlatform,
 };
 pub use settings::{BudgetView, PlatformSettings};
 pub use slug::PlatformSlug;

@@ -1,6 +1,11 @@
 //! The HTTP transport against servers on loopback.
 
 #![cfg(feature = "reqwest")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test may fail so"
+)]
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -60,7 +65,7 @@ async fn kind(transport: &HttpTransport, request: http::Request<Bytes>) -> Trans
     let sent = timeout(SOON, transport.send(request))
         .await
         .expect("the answer comes soon");
-    sent.err().expect("there is no answer").kind()
+    sent.expect_err("there is no answer").kind()
 }
 
 #[tokio::test]
@@ -348,4 +353,41 @@ async fn an_allowed_name_is_called_wherever_it_is() {
         head.contains(&format!("host: llm.internal:{}", address.port())),
         "{head}"
     );
+}
+
+fn holds(bytes: &[u8], text: &[u8]) -> bool {
+    bytes.windows(text.len()).any(|window| window == text)
+}
+
+#[tokio::test]
+async fn tls_offers_both_protocols_under_the_name_that_was_asked_for() {
+    for (http1_only, offers_h2) in [(false, true), (true, false)] {
+        let (listener, address) = server().await;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let mut hello = Vec::new();
+            // The order of the two differs from one greeting to the next.
+            while !(holds(&hello, b"http/1.1") && holds(&hello, b"llm.internal")) {
+                assert_ne!(socket.read_buf(&mut hello).await.unwrap(), 0);
+            }
+            hello
+        });
+        let mut builder = HttpTransport::builder()
+            .guard(OutboundGuard::allowing(["llm.internal".parse().unwrap()]))
+            .resolver(Fixed(vec!["127.0.0.1".parse().unwrap()]));
+        if http1_only {
+            builder = builder.http1_only();
+        }
+        let transport = builder.build().unwrap();
+        let request = post(format!("https://llm.internal:{}/", address.port()));
+        // The server never shakes hands, so the provider has seen nothing of the request.
+        assert_eq!(kind(&transport, request).await, TransportErrorKind::Connect);
+        let hello = timeout(SOON, tasks.join_next())
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap();
+        assert_eq!(holds(&hello, b"\x02h2\x08http/1.1"), offers_h2);
+    }
 }

@@ -57,7 +57,9 @@ fn run(invocation: Invocation) -> Result<ExitCode, CliError> {
             Command::Demo { json } => demo::run(invocation.listen(), *json).await,
             Command::Setup(request) => setup::run(invocation.config()?, request).await,
             Command::Check { json } => check::run(invocation.config(), *json),
-            Command::Config(ConfigCommand::Show { json }) => check::show(&invocation.config()?, *json),
+            Command::Config(ConfigCommand::Show { json }) => {
+                check::show(&invocation.config()?, *json)
+            }
             Command::Config(ConfigCommand::Reference) => check::reference(),
         }
     })

@@ -1,4 +1,29 @@
 //! The HTTP edge: what every request passes, whatever it asks for.
+//!
+//! [`HttpService`] is the whole API as one tower service, usable inside any hyper or axum program. [`Server`]
+//! is how the `assistiv-server` binary serves it: time limits, a cap on connections, an orderly stop.
 
 pub mod body;
+pub mod health;
 pub mod problem;
+pub mod serve;
+pub mod service;
+
+mod connection;
+mod cors;
+mod head;
+mod inference;
+mod intake;
+mod io;
+mod key;
+mod log;
+mod management;
+mod models;
+mod response;
+mod route;
+mod tasks;
+
+pub use health::Readiness;
+pub use response::{BodyAborted, ResponseBody};
+pub use serve::{DrainOptions, Server, ServerOptions, Stopped};
+pub use service::{HttpOptions, HttpService};

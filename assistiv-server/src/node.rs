@@ -6,6 +6,7 @@ pub use master_key::MasterKeyError;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use assistiv_core::auth::{KeyKind, KeyScopes, PresentedKey};
@@ -57,7 +58,11 @@ impl Node {
             .build()
             .await
             .context("the gateway cannot start")?;
-        Ok(Self { gateway, store, config: config.clone() })
+        Ok(Self {
+            gateway,
+            store,
+            config: config.clone(),
+        })
     }
 
     /// The gateway.
@@ -100,16 +105,23 @@ impl Node {
             expires_at: None,
             created_at: SystemClock.now(),
         };
-        Ok(self.gateway.stores().keys.create_operator(&operator, record).await?)
+        Ok(self
+            .gateway
+            .stores()
+            .keys
+            .create_operator(&operator, record)
+            .await?)
     }
 
-    /// Shuts the gateway down in order.
+    /// Shuts the gateway down in order; calls that run get `patience`.
     ///
     /// # Errors
     /// When the database fails; the next start sweeps what is left.
-    pub async fn close(self) -> anyhow::Result<()> {
-        let patience = self.config.limits.stream_drain;
-        self.gateway.shut_down(patience).await.context("the gateway did not close cleanly")
+    pub async fn close(self, patience: Duration) -> anyhow::Result<()> {
+        self.gateway
+            .shut_down(patience)
+            .await
+            .context("the gateway did not close cleanly")
     }
 }
 
@@ -143,11 +155,17 @@ fn builder(config: &Config) -> anyhow::Result<GatewayBuilder> {
     for (slug, provider) in &config.providers {
         let slug = slug.parse().with_context(|| format!("providers.{slug}"))?;
         if let Some(base_url) = &provider.base_url {
-            catalogue.set_base_url(&slug, base_url).with_context(|| format!("providers.{slug}.base_url"))?;
+            catalogue
+                .set_base_url(&slug, base_url)
+                .with_context(|| format!("providers.{slug}.base_url"))?;
         }
     }
-    let allowed: Result<Vec<AllowedHost>, _> =
-        config.security.outbound_allow.iter().map(|host| host.to_string().parse()).collect();
+    let allowed: Result<Vec<AllowedHost>, _> = config
+        .security
+        .outbound_allow
+        .iter()
+        .map(|host| host.to_string().parse())
+        .collect();
     let guard = OutboundGuard::allowing(allowed.context("security.outbound_allow")?);
     let transport = HttpTransport::builder()
         .guard(guard)
@@ -161,7 +179,10 @@ fn builder(config: &Config) -> anyhow::Result<GatewayBuilder> {
         needs_credential: true,
     };
     // A platform that wants the echo model says so with an LLM config, as for every other provider.
-    let echo = Registered { needs_credential: true, ..Echo::registered() };
+    let echo = Registered {
+        needs_credential: true,
+        ..Echo::registered()
+    };
     let mut builder = Gateway::builder()
         .provider("openai".parse()?, over_http(OpenAiCompatible::openai()))
         .provider("xai".parse()?, over_http(OpenAiCompatible::xai()))
@@ -180,7 +201,10 @@ fn builder(config: &Config) -> anyhow::Result<GatewayBuilder> {
             _ => TopUpBy::Platform,
         });
     if let Some(key) = &config.security.operator_key {
-        let key = key.expose_secret().parse().context("security.operator_key is not an operator key")?;
+        let key = key
+            .expose_secret()
+            .parse()
+            .context("security.operator_key is not an operator key")?;
         builder = builder.operator_key(key);
     }
     Ok(builder)
@@ -223,6 +247,8 @@ fn billing(config: &config::Billing) -> BillingOptions {
 
 impl std::fmt::Debug for Node {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Node").field("gateway", &self.gateway).finish_non_exhaustive()
+        f.debug_struct("Node")
+            .field("gateway", &self.gateway)
+            .finish_non_exhaustive()
     }
 }

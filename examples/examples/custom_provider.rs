@@ -9,8 +9,8 @@ use std::sync::Arc;
 use assistiv_core::billing::Usage;
 use assistiv_core::call::InferenceRequest;
 use assistiv_core::provider::{
-    ChatWriter, Credential, Decoder, Output, Provider, ProviderError, ProviderErrorKind, Registered, Support,
-    Transport, TransportError, UpstreamBody, full_body,
+    ChatWriter, Credential, Decoder, Output, Provider, ProviderError, ProviderErrorKind,
+    Registered, Support, Transport, TransportError, UpstreamBody, full_body,
 };
 use assistiv_core::routing::{Catalogue, Target};
 use assistiv_core::tenancy::CreatePlatform;
@@ -36,11 +36,23 @@ impl Provider for Acme {
         }
     }
 
-    fn encode(&self, request: &InferenceRequest, target: &Target) -> Result<Request<Bytes>, ProviderError> {
-        let messages = request.members().find("messages").unwrap_or("[]").to_owned();
-        Request::post(format!("{}/say?model={}", target.base_url(), target.upstream_model()))
-            .body(messages.into())
-            .map_err(|error| ProviderError::new(ProviderErrorKind::BadRequest).with_source(error))
+    fn encode(
+        &self,
+        request: &InferenceRequest,
+        target: &Target,
+    ) -> Result<Request<Bytes>, ProviderError> {
+        let messages = request
+            .members()
+            .find("messages")
+            .unwrap_or("[]")
+            .to_owned();
+        Request::post(format!(
+            "{}/say?model={}",
+            target.base_url(),
+            target.upstream_model()
+        ))
+        .body(messages.into())
+        .map_err(|error| ProviderError::new(ProviderErrorKind::BadRequest).with_source(error))
     }
 
     async fn authorize(&self, _: &mut Request<Bytes>, _: &Credential) -> Result<(), ProviderError> {
@@ -48,11 +60,18 @@ impl Provider for Acme {
     }
 
     fn classify(&self, status: StatusCode, _: &HeaderMap, _: &[u8]) -> ProviderError {
-        ProviderError::new(if status.is_client_error() { ProviderErrorKind::BadRequest } else { ProviderErrorKind::Failed })
+        ProviderError::new(if status.is_client_error() {
+            ProviderErrorKind::BadRequest
+        } else {
+            ProviderErrorKind::Failed
+        })
     }
 
     fn decoder(&self, request: &InferenceRequest, target: &Target) -> Box<dyn Decoder> {
-        Box::new(Lines { writer: ChatWriter::new(request, target), unread: String::new() })
+        Box::new(Lines {
+            writer: ChatWriter::new(request, target),
+            unread: String::new(),
+        })
     }
 }
 
@@ -64,13 +83,21 @@ struct Lines {
 
 impl Decoder for Lines {
     fn push(&mut self, chunk: Bytes, out: &mut Output) -> Result<(), ProviderError> {
-        let text = std::str::from_utf8(&chunk).map_err(|_| ProviderError::new(ProviderErrorKind::Malformed))?;
+        let text = std::str::from_utf8(&chunk)
+            .map_err(|_| ProviderError::new(ProviderErrorKind::Malformed))?;
         self.unread.push_str(text);
         while let Some((line, rest)) = self.unread.split_once('\n') {
             match line.split(' ').collect::<Vec<_>>()[..] {
                 ["used", input, output] => {
-                    let count = |text: &str| text.parse().map_err(|_| ProviderError::new(ProviderErrorKind::Malformed));
-                    let usage = Usage { input: count(input)?, output: count(output)?, ..Usage::default() };
+                    let count = |text: &str| {
+                        text.parse()
+                            .map_err(|_| ProviderError::new(ProviderErrorKind::Malformed))
+                    };
+                    let usage = Usage {
+                        input: count(input)?,
+                        output: count(output)?,
+                        ..Usage::default()
+                    };
                     self.writer.usage(out, usage);
                     self.writer.finish(out, "stop");
                 }
@@ -107,18 +134,36 @@ const CATALOGUE: &str = r#"{
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let acme = Registered { provider: Arc::new(Acme), transport: Arc::new(Acme), needs_credential: false };
+    let acme = Registered {
+        provider: Arc::new(Acme),
+        transport: Arc::new(Acme),
+        needs_credential: false,
+    };
     let gateway = Gateway::builder()
         .catalogue(Catalogue::built_in()?.extended(CATALOGUE)?)
         .provider("acme".parse()?, acme)
         .build()
         .await?;
-    let platform = CreatePlatform { name: "Shop".into(), initial_balance: "1.00".parse()?, ..Default::default() };
-    let platform = gateway.tenancy().run(&gateway.local_operator(), (), platform).await?;
+    let platform = CreatePlatform {
+        name: "Shop".into(),
+        initial_balance: "1.00".parse()?,
+        ..Default::default()
+    };
+    let platform = gateway
+        .tenancy()
+        .run(&gateway.local_operator(), (), platform)
+        .await?;
 
     let body = r#"{"model":"acme-1","stream":true,"messages":[{"role":"user","content":"Hello"}]}"#;
     let call = Call::new(platform.raw_key, Operation::ChatCompletions, body);
-    let stream = gateway.inference().oneshot(call).await?.into_body().collect().await?.to_bytes();
+    let stream = gateway
+        .inference()
+        .oneshot(call)
+        .await?
+        .into_body()
+        .collect()
+        .await?
+        .to_bytes();
     show(&String::from_utf8_lossy(&stream));
     gateway.shut_down(std::time::Duration::from_secs(1)).await?;
     Ok(())

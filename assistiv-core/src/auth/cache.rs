@@ -8,10 +8,10 @@ use std::time::Duration;
 use moka::future::Cache;
 use tokio::time::Instant;
 
+use super::AuthError;
 use super::key::{KeyDigest, KeyKind, PresentedKey};
 use super::principal::{Holder, Identity, KeyScopes, PlatformProfile};
 use super::scope::{DigestScope, EndUserScope, OperatorScope, PlatformScope};
-use super::AuthError;
 use crate::clock::{Clock, Timestamp};
 use crate::id::{KeyId, PlatformId};
 use crate::store::{KeyRecord, KeyStore, StoreError};
@@ -49,8 +49,14 @@ struct Entry {
 
 #[derive(Clone)]
 enum Found {
-    Usable { identity: Arc<Identity>, touched_at: Arc<AtomicI64> },
-    Refused { platform: Option<PlatformId>, why: Refused },
+    Usable {
+        identity: Arc<Identity>,
+        touched_at: Arc<AtomicI64>,
+    },
+    Refused {
+        platform: Option<PlatformId>,
+        why: Refused,
+    },
     Unknown,
     /// The look-up failed; never served twice.
     Failed,
@@ -67,7 +73,11 @@ enum Refused {
 
 impl Authenticator {
     /// An authenticator over a store. `operator` is the operator key of the configuration.
-    pub(crate) fn new(keys: Arc<dyn KeyStore>, clock: Arc<dyn Clock>, operator: Option<&PresentedKey>) -> Self {
+    pub(crate) fn new(
+        keys: Arc<dyn KeyStore>,
+        clock: Arc<dyn Clock>,
+        operator: Option<&PresentedKey>,
+    ) -> Self {
         Self(Arc::new(Inner {
             keys,
             clock,
@@ -88,14 +98,19 @@ impl Authenticator {
         let inner = &self.0;
         let digest = key.digest();
         if key.kind() == KeyKind::Operator && inner.configured_operator == Some(digest) {
-            return Ok(Arc::new(operator_identity(KeyId::from_uuid(uuid::Uuid::nil()))));
+            return Ok(Arc::new(operator_identity(KeyId::from_uuid(
+                uuid::Uuid::nil(),
+            ))));
         }
         let entry = match inner.entries.get(&digest).await {
             Some(entry) if !inner.is_stale(&entry) => entry,
             _ => inner.load(digest).await?,
         };
         match entry.found {
-            Found::Usable { identity, touched_at } => {
+            Found::Usable {
+                identity,
+                touched_at,
+            } => {
                 let now = inner.clock.now();
                 if identity.expires_at.is_some_and(|at| at <= now) {
                     return Err(AuthError::Expired);
@@ -103,9 +118,18 @@ impl Authenticator {
                 inner.touch(identity.key_id, now, &touched_at);
                 Ok(identity)
             }
-            Found::Refused { why: Refused::Revoked, .. } => Err(AuthError::Revoked),
-            Found::Refused { why: Refused::PlatformDisabled, .. } => Err(AuthError::PlatformDisabled),
-            Found::Refused { why: Refused::EndUserDisabled, .. } => Err(AuthError::EndUserDisabled),
+            Found::Refused {
+                why: Refused::Revoked,
+                ..
+            } => Err(AuthError::Revoked),
+            Found::Refused {
+                why: Refused::PlatformDisabled,
+                ..
+            } => Err(AuthError::PlatformDisabled),
+            Found::Refused {
+                why: Refused::EndUserDisabled,
+                ..
+            } => Err(AuthError::EndUserDisabled),
             Found::Unknown => Err(AuthError::InvalidKey),
             Found::Failed => Err(StoreError::unavailable("the look-up of a key failed").into()),
         }
@@ -119,8 +143,18 @@ impl Authenticator {
 
     /// Writes down which keys were used since the last time.
     pub(crate) async fn flush_touched(&self) -> Result<(), StoreError> {
-        let used = std::mem::take(&mut *self.0.touched.lock().unwrap_or_else(PoisonError::into_inner));
-        if used.is_empty() { Ok(()) } else { self.0.keys.touch(&DigestScope::new(), &used).await }
+        let used = std::mem::take(
+            &mut *self
+                .0
+                .touched
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+        if used.is_empty() {
+            Ok(())
+        } else {
+            self.0.keys.touch(&DigestScope::new(), &used).await
+        }
     }
 }
 
@@ -154,9 +188,17 @@ impl Inner {
                     Found::Failed
                 }
             };
-            Entry { found, epoch, at: Instant::now() }
+            Entry {
+                found,
+                epoch,
+                at: Instant::now(),
+            }
         };
-        let entry = self.entries.entry(digest).or_insert_with_if(look_up, |entry| self.is_stale(entry)).await;
+        let entry = self
+            .entries
+            .entry(digest)
+            .or_insert_with_if(look_up, |entry| self.is_stale(entry))
+            .await;
         match failure {
             Some(error) => Err(error.into()),
             None => Ok(entry.into_value()),
@@ -167,7 +209,11 @@ impl Inner {
     fn touch(&self, key: KeyId, now: Timestamp, touched_at: &AtomicI64) {
         let last = touched_at.load(Ordering::Relaxed);
         let due = now.as_micros().saturating_sub(last) >= TOUCH_EVERY_MICROS;
-        if due && touched_at.compare_exchange(last, now.as_micros(), Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+        if due
+            && touched_at
+                .compare_exchange(last, now.as_micros(), Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+        {
             let mut touched = self.touched.lock().unwrap_or_else(PoisonError::into_inner);
             if touched.len() < TOUCHED_MAX {
                 touched.push((key, now));
@@ -193,31 +239,54 @@ fn operator_identity(key_id: KeyId) -> Identity {
 }
 
 fn found(record: KeyRecord) -> Found {
-    let KeyRecord { key, platform, end_user_is_active } = record;
+    let KeyRecord {
+        key,
+        platform,
+        end_user_is_active,
+    } = record;
     let platform_id = platform.as_ref().map(|(platform, _)| platform.id);
-    let refused = |why| Found::Refused { platform: platform_id, why };
+    let refused = |why| Found::Refused {
+        platform: platform_id,
+        why,
+    };
     if !key.is_active {
         return refused(Refused::Revoked);
     }
     let holder = match (key.kind, platform, key.end_user_id) {
         (KeyKind::Operator, ..) => Holder::Operator(OperatorScope::new()),
-        (_, Some((platform, _)), _) if !platform.is_active => return refused(Refused::PlatformDisabled),
+        (_, Some((platform, _)), _) if !platform.is_active => {
+            return refused(Refused::PlatformDisabled);
+        }
         (kind, Some((platform, wallet_account)), end_user) => {
             let scope = PlatformScope::new(platform.id);
-            let profile = Arc::new(PlatformProfile { settings: platform.settings, wallet_account });
+            let profile = Arc::new(PlatformProfile {
+                settings: platform.settings,
+                wallet_account,
+            });
             match (kind, end_user) {
                 (KeyKind::EndUser, Some(_)) if end_user_is_active != Some(true) => {
                     return refused(Refused::EndUserDisabled);
                 }
-                (KeyKind::EndUser, Some(id)) => Holder::EndUser { scope: EndUserScope::new(scope, id), profile },
+                (KeyKind::EndUser, Some(id)) => Holder::EndUser {
+                    scope: EndUserScope::new(scope, id),
+                    profile,
+                },
                 (KeyKind::EndUser, None) => return Found::Unknown,
                 _ => Holder::Platform { scope, profile },
             }
         }
         (_, None, _) => return Found::Unknown,
     };
-    let identity =
-        Identity { key_id: key.id, kind: key.kind, scopes: key.scopes, expires_at: key.expires_at, holder };
+    let identity = Identity {
+        key_id: key.id,
+        kind: key.kind,
+        scopes: key.scopes,
+        expires_at: key.expires_at,
+        holder,
+    };
     let touched_at = key.last_used_at.map_or(0, Timestamp::as_micros);
-    Found::Usable { identity: Arc::new(identity), touched_at: Arc::new(AtomicI64::new(touched_at)) }
+    Found::Usable {
+        identity: Arc::new(identity),
+        touched_at: Arc::new(AtomicI64::new(touched_at)),
+    }
 }

@@ -73,7 +73,10 @@ impl PresentedKey {
         getrandom::fill(&mut secret)?;
         let mut text = format!("{}{}", kind.prefix(), hex::encode(secret));
         text.push_str(&checksum(&text));
-        Ok(Self { kind, text: text.into() })
+        Ok(Self {
+            kind,
+            text: text.into(),
+        })
     }
 
     /// What the key is for.
@@ -107,7 +110,9 @@ impl FromStr for PresentedKey {
             .ok_or(KeyError)?;
         let digits = &text.as_bytes()[kind.prefix().len()..];
         let well_formed = digits.len() == 2 * SECRET_BYTES + CHECKSUM_DIGITS
-            && digits.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+            && digits
+                .iter()
+                .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         if !well_formed {
             return Err(KeyError);
         }
@@ -115,7 +120,10 @@ impl FromStr for PresentedKey {
         if checksum(head) != sum {
             return Err(KeyError);
         }
-        Ok(Self { kind, text: text.into() })
+        Ok(Self {
+            kind,
+            text: text.into(),
+        })
     }
 }
 
@@ -157,11 +165,14 @@ mod tests {
 
     #[test]
     fn the_documented_example_is_a_key() {
-        let key: PresentedKey =
-            "sk-eu_9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822c2166f9ce".parse().unwrap();
+        let key: PresentedKey = "sk-eu_9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822c2166f9ce"
+            .parse()
+            .unwrap();
         assert_eq!(key.kind(), KeyKind::EndUser);
         assert_eq!(key.shown_prefix(), "sk-eu_9f86d081");
-        "sk-plat_4be19c0712d94a6f83c5e1b7a09f64d2e8351cb7a0f2d946aa12a19c".parse::<PresentedKey>().unwrap();
+        "sk-plat_4be19c0712d94a6f83c5e1b7a09f64d2e8351cb7a0f2d946aa12a19c"
+            .parse::<PresentedKey>()
+            .unwrap();
     }
 
     #[test]
@@ -176,7 +187,14 @@ mod tests {
                 let changed = String::from_utf8(bytes).unwrap();
                 assert!(changed.parse::<PresentedKey>().is_err(), "{changed}");
             }
-            for bad in [&text[1..], &format!("{text}0"), &text.to_uppercase(), "", "sk-eu_", "sk-eu_é"] {
+            for bad in [
+                &text[1..],
+                &format!("{text}0"),
+                &text.to_uppercase(),
+                "",
+                "sk-eu_",
+                "sk-eu_é",
+            ] {
                 assert!(bad.parse::<PresentedKey>().is_err());
             }
         }

@@ -34,7 +34,10 @@ impl<S> Layer<S> for AuthenticateLayer {
     type Service = Authenticate<S>;
 
     fn layer(&self, inner: S) -> Authenticate<S> {
-        Authenticate { inner, authenticator: self.authenticator.clone() }
+        Authenticate {
+            inner,
+            authenticator: self.authenticator.clone(),
+        }
     }
 }
 
@@ -61,7 +64,11 @@ where
             let identity = authenticator.authenticate(&call.key).await?;
             if identity.kind() == KeyKind::Operator {
                 let wanted = "an end-user or platform key";
-                return Err(AuthError::WrongKeyType { wanted, presented: KeyKind::Operator.described() }.into());
+                return Err(AuthError::WrongKeyType {
+                    wanted,
+                    presented: KeyKind::Operator.described(),
+                }
+                .into());
             }
             identity.require(KeyScope::Inference)?;
             inner.call(Authenticated { call, identity }).await

@@ -40,8 +40,14 @@ pub struct Identity {
 #[derive(Clone, Debug)]
 pub(crate) enum Holder {
     Operator(OperatorScope),
-    Platform { scope: PlatformScope, profile: Arc<PlatformProfile> },
-    EndUser { scope: EndUserScope, profile: Arc<PlatformProfile> },
+    Platform {
+        scope: PlatformScope,
+        profile: Arc<PlatformProfile>,
+    },
+    EndUser {
+        scope: EndUserScope,
+        profile: Arc<PlatformProfile>,
+    },
 }
 
 /// The facts of a platform that every one of its calls needs.
@@ -85,13 +91,21 @@ impl KeyScope {
         }
     }
 
-    const ALL: [Self; 4] = [Self::Inference, Self::Management, Self::Mcp, Self::SelfService];
+    const ALL: [Self; 4] = [
+        Self::Inference,
+        Self::Management,
+        Self::Mcp,
+        Self::SelfService,
+    ];
 }
 
 impl FromStr for KeyScope {
     type Err = ();
     fn from_str(text: &str) -> Result<Self, ()> {
-        Self::ALL.into_iter().find(|scope| scope.as_str() == text).ok_or(())
+        Self::ALL
+            .into_iter()
+            .find(|scope| scope.as_str() == text)
+            .ok_or(())
     }
 }
 
@@ -117,7 +131,12 @@ impl KeyScopes {
 
     /// From the bit set that backends store.
     pub fn from_bits(bits: i32) -> Self {
-        Self(KeyScope::ALL.into_iter().filter(|s| bits & s.bit() as i32 != 0).collect())
+        Self(
+            KeyScope::ALL
+                .into_iter()
+                .filter(|s| bits & s.bit() as i32 != 0)
+                .collect(),
+        )
     }
 
     /// The bit set that backends store.
@@ -146,7 +165,8 @@ impl KeyScopes {
 
     /// Whether a key with these scopes may issue one with `others`.
     pub fn cover(&self, others: &Self) -> bool {
-        self.is_unrestricted() || (!others.is_unrestricted() && others.0.iter().all(|s| self.0.contains(s)))
+        self.is_unrestricted()
+            || (!others.is_unrestricted() && others.0.iter().all(|s| self.0.contains(s)))
     }
 }
 
@@ -246,7 +266,9 @@ impl Principal {
                 wanted: "a platform key",
                 presented: identity.kind.described(),
             }),
-            Holder::Platform { scope, .. } if scope.platform_id() != platform_id => Err(AuthError::OtherPlatform),
+            Holder::Platform { scope, .. } if scope.platform_id() != platform_id => {
+                Err(AuthError::OtherPlatform)
+            }
             Holder::Platform { scope, .. } => {
                 identity.require(KeyScope::Management)?;
                 Ok(*scope)
@@ -259,12 +281,16 @@ impl Principal {
     /// # Errors
     /// [`AuthError::WrongKeyType`] for every other key.
     pub fn operate(&self) -> Result<OperatorScope, AuthError> {
-        match self.identity().map(|identity| (&identity.holder, identity.kind)) {
+        match self
+            .identity()
+            .map(|identity| (&identity.holder, identity.kind))
+        {
             None => Ok(OperatorScope::new()),
             Some((Holder::Operator(scope), _)) => Ok(*scope),
-            Some((_, kind)) => {
-                Err(AuthError::WrongKeyType { wanted: "an operator key", presented: kind.described() })
-            }
+            Some((_, kind)) => Err(AuthError::WrongKeyType {
+                wanted: "an operator key",
+                presented: kind.described(),
+            }),
         }
     }
 
@@ -273,8 +299,14 @@ impl Principal {
     /// # Errors
     /// [`AuthError::WrongKeyType`] for every other key, [`AuthError::InsufficientScope`] without `self`.
     pub fn own(&self) -> Result<EndUserScope, AuthError> {
-        let presented = self.identity().map_or(KeyKind::Operator, Identity::kind).described();
-        let wrong = AuthError::WrongKeyType { wanted: "an end-user key", presented };
+        let presented = self
+            .identity()
+            .map_or(KeyKind::Operator, Identity::kind)
+            .described();
+        let wrong = AuthError::WrongKeyType {
+            wanted: "an end-user key",
+            presented,
+        };
         let identity = self.identity().ok_or(AuthError::MissingKey)?;
         match &identity.holder {
             Holder::EndUser { scope, .. } => {

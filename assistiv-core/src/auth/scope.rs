@@ -47,7 +47,10 @@ impl PlatformScope {
 
 impl EndUserScope {
     pub(super) fn new(platform: PlatformScope, end_user_id: EndUserId) -> Self {
-        Self { platform, end_user_id }
+        Self {
+            platform,
+            end_user_id,
+        }
     }
 
     /// The end user's platform.

@@ -266,7 +266,9 @@ impl Budget {
 impl AccountKind {
     /// From the number that backends store.
     pub fn from_number(number: i16) -> Option<Self> {
-        [Self::Wallet, Self::Budget].into_iter().find(|kind| *kind as i16 == number)
+        [Self::Wallet, Self::Budget]
+            .into_iter()
+            .find(|kind| *kind as i16 == number)
     }
 }
 
@@ -275,6 +277,8 @@ impl AccountKind {
 impl Blocked {
     /// From the number that backends store.
     pub fn from_number(number: i16) -> Option<Self> {
-        [Self::No, Self::Suspended, Self::Inactive].into_iter().find(|blocked| *blocked as i16 == number)
+        [Self::No, Self::Suspended, Self::Inactive]
+            .into_iter()
+            .find(|blocked| *blocked as i16 == number)
     }
 }

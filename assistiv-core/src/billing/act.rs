@@ -268,11 +268,16 @@ pub fn decide_wallet(
                 .ok_or(ActRefusal::OutOfRange)?;
             let mut entry = context.entry(0, EntryKind::TopUp, platform, None, now);
             entry.wallet = Some((account, *amount));
-            Ok(Decision { free_change: Amounts::usd(*amount), entries: vec![entry], ..Decision::default() })
+            Ok(Decision {
+                free_change: Amounts::usd(*amount),
+                entries: vec![entry],
+                ..Decision::default()
+            })
         }
-        LedgerAct::SetWalletThreshold { threshold } => {
-            Ok(Decision { wallet_threshold: Some(*threshold), ..Decision::default() })
-        }
+        LedgerAct::SetWalletThreshold { threshold } => Ok(Decision {
+            wallet_threshold: Some(*threshold),
+            ..Decision::default()
+        }),
         _ => Err(ActRefusal::BudgetNotFound),
     }
 }
@@ -289,31 +294,50 @@ pub fn decide_budget(
     new_account: impl FnOnce() -> AccountId,
     now: Timestamp,
 ) -> Result<Decision, ActRefusal> {
-    let active = state.record.filter(|record| record.is_active).ok_or(ActRefusal::BudgetNotFound);
+    let active = state
+        .record
+        .filter(|record| record.is_active)
+        .ok_or(ActRefusal::BudgetNotFound);
     match act {
         LedgerAct::CreateBudget { end_user, budget } => {
             if active.is_ok() {
                 return Err(ActRefusal::BudgetExists);
             }
             check_terms(&budget.terms)?;
-            let account = state.record.map_or_else(new_account, |record| record.account);
+            let account = state
+                .record
+                .map_or_else(new_account, |record| record.account);
             let mut record = BudgetRecord::new(budget, platform, *end_user, account, now);
             if let Some(old) = state.record {
                 (record.id, record.created_at) = (old.id, old.created_at);
             }
-            let old_limit = state.record.map_or(Amounts::ZERO, |old| old.terms.limits.amounts());
+            let old_limit = state
+                .record
+                .map_or(Amounts::ZERO, |old| old.terms.limits.amounts());
             let new_limit = record.terms.limits.amounts();
             // An inactive budget starts afresh: the entry takes back what was left and grants the new limits.
-            let remaining = new_limit.checked_sub(state.remaining).map_err(|_| ActRefusal::OutOfRange)?;
-            let limit = new_limit.checked_sub(old_limit).map_err(|_| ActRefusal::OutOfRange)?;
-            let mut entry = context.entry(0, EntryKind::OpeningBalance, platform, Some(*end_user), now);
+            let remaining = new_limit
+                .checked_sub(state.remaining)
+                .map_err(|_| ActRefusal::OutOfRange)?;
+            let limit = new_limit
+                .checked_sub(old_limit)
+                .map_err(|_| ActRefusal::OutOfRange)?;
+            let mut entry =
+                context.entry(0, EntryKind::OpeningBalance, platform, Some(*end_user), now);
             entry.uid = budget.opening;
-            entry.budget = Some(BudgetLegs { account, remaining, limit });
+            entry.budget = Some(BudgetLegs {
+                account,
+                remaining,
+                limit,
+            });
             Ok(decision(record, remaining, vec![entry]))
         }
         LedgerAct::UpdateBudget { changes, .. } => update(active?, changes, context, now),
         LedgerAct::RemoveBudget { .. } => {
-            let changes = BudgetChanges { is_active: Some(false), ..BudgetChanges::default() };
+            let changes = BudgetChanges {
+                is_active: Some(false),
+                ..BudgetChanges::default()
+            };
             update(active?, &changes, context, now)
         }
         LedgerAct::TopUpBudget { amounts, .. } => {
@@ -326,20 +350,30 @@ pub fn decide_budget(
                 a.checked_add(b).filter(|sum| *sum <= Tokens::MAX_INPUT)
             })?;
             let change = amounts.amounts();
-            state.remaining.checked_add(change).map_err(|_| ActRefusal::OutOfRange)?;
-            let entry = context.budget_entry(0, EntryKind::BudgetTopUp, &record, change, change, now);
+            state
+                .remaining
+                .checked_add(change)
+                .map_err(|_| ActRefusal::OutOfRange)?;
+            let entry =
+                context.budget_entry(0, EntryKind::BudgetTopUp, &record, change, change, now);
             record.updated_at = now;
             Ok(decision(record, change, vec![entry]))
         }
         LedgerAct::DebitBudget { amounts, .. } => {
             let mut record = active?.clone();
             let change = amounts.amounts().negated();
-            state.remaining.checked_add(change).map_err(|_| ActRefusal::OutOfRange)?;
-            let entry = context.budget_entry(0, EntryKind::Debit, &record, change, Amounts::ZERO, now);
+            state
+                .remaining
+                .checked_add(change)
+                .map_err(|_| ActRefusal::OutOfRange)?;
+            let entry =
+                context.budget_entry(0, EntryKind::Debit, &record, change, Amounts::ZERO, now);
             record.updated_at = now;
             Ok(decision(record, change, vec![entry]))
         }
-        LedgerAct::TopUpWallet { .. } | LedgerAct::SetWalletThreshold { .. } => Err(ActRefusal::BudgetNotFound),
+        LedgerAct::TopUpWallet { .. } | LedgerAct::SetWalletThreshold { .. } => {
+            Err(ActRefusal::BudgetNotFound)
+        }
     }
 }
 
@@ -359,12 +393,20 @@ pub fn decide_reset(
     let old_limit = record.terms.limits.amounts();
     if record.terms.auto_replenish {
         let limits = &mut next.terms.limits;
-        limits.usd = limits.usd.map(|old| record.terms.replenish.usd.unwrap_or(old));
-        limits.tokens = limits.tokens.map(|old| record.terms.replenish.tokens.unwrap_or(old));
+        limits.usd = limits
+            .usd
+            .map(|old| record.terms.replenish.usd.unwrap_or(old));
+        limits.tokens = limits
+            .tokens
+            .map(|old| record.terms.replenish.tokens.unwrap_or(old));
     }
     let limit_change = next.terms.limits.amounts().checked_sub(old_limit).ok()?;
     let used_since = used_since(bounds.start);
-    let restored = old_limit.checked_sub(remaining).ok()?.checked_sub(used_since).ok()?;
+    let restored = old_limit
+        .checked_sub(remaining)
+        .ok()?
+        .checked_sub(used_since)
+        .ok()?;
     let change = restored.checked_add(limit_change).ok()?;
     let context = ActContext {
         uid: reset_uid(record, bounds.start),
@@ -372,14 +414,18 @@ pub fn decide_reset(
         reason: None,
         metadata: RawObject::new(),
     };
-    let mut entry = context.budget_entry(0, EntryKind::PeriodReset, record, change, limit_change, now);
+    let mut entry =
+        context.budget_entry(0, EntryKind::PeriodReset, record, change, limit_change, now);
     entry.source = EntrySource::System;
     Some(decision(next, change, vec![entry]))
 }
 
 /// One reset for each budget and boundary, whoever makes it.
 fn reset_uid(record: &BudgetRecord, boundary: Timestamp) -> EntryId {
-    EntryId::from_uuid(uuid::Uuid::new_v5(&record.id.as_uuid(), &boundary.as_micros().to_be_bytes()))
+    EntryId::from_uuid(uuid::Uuid::new_v5(
+        &record.id.as_uuid(),
+        &boundary.as_micros().to_be_bytes(),
+    ))
 }
 
 fn update(
@@ -407,18 +453,33 @@ fn update(
     set(&mut record.is_suspended, changes.is_suspended);
     set(&mut record.is_active, changes.is_active);
 
-    let change =
-        record.terms.limits.amounts().checked_sub(old.terms.limits.amounts()).map_err(|_| ActRefusal::OutOfRange)?;
+    let change = record
+        .terms
+        .limits
+        .amounts()
+        .checked_sub(old.terms.limits.amounts())
+        .map_err(|_| ActRefusal::OutOfRange)?;
     let mut entries = Vec::new();
-    let suspension = (record.is_suspended != old.is_suspended)
-        .then_some(if record.is_suspended { EntryKind::Suspend } else { EntryKind::Unsuspend });
+    let suspension = (record.is_suspended != old.is_suspended).then_some(if record.is_suspended {
+        EntryKind::Suspend
+    } else {
+        EntryKind::Unsuspend
+    });
     if let Some(kind) = suspension {
         entries.push(context.budget_entry(0, kind, old, Amounts::ZERO, Amounts::ZERO, now));
     }
     let names = changed_names(old, &record);
     if !names.is_empty() {
-        let mut entry = context.budget_entry(entries.len(), EntryKind::Adjustment, old, change, change, now);
-        if let Ok(list) = serde_json::to_string(&names).and_then(|text| serde_json::from_str(&text)) {
+        let mut entry = context.budget_entry(
+            entries.len(),
+            EntryKind::Adjustment,
+            old,
+            change,
+            change,
+            now,
+        );
+        if let Ok(list) = serde_json::to_string(&names).and_then(|text| serde_json::from_str(&text))
+        {
             entry.metadata.insert("changes".to_owned(), list);
         }
         entries.push(entry);
@@ -431,7 +492,13 @@ fn update(
 
 fn decision(record: BudgetRecord, free_change: Amounts, entries: Vec<LedgerEntry>) -> Decision {
     let policy = (record.terms.limits.enforced(), record.blocked());
-    Decision { wallet_threshold: None, budget: Some(record), free_change, policy: Some(policy), entries }
+    Decision {
+        wallet_threshold: None,
+        budget: Some(record),
+        free_change,
+        policy: Some(policy),
+        entries,
+    }
 }
 
 fn set<T>(field: &mut T, change: Option<T>) {
@@ -461,7 +528,11 @@ fn check_terms(terms: &BudgetTerms) -> Result<(), ActRefusal> {
     let replenishable = terms.period != Period::OneTime
         && (terms.limits.usd.is_none() || terms.replenish.usd.is_some())
         && (terms.limits.tokens.is_none() || terms.replenish.tokens.is_some());
-    if terms.auto_replenish && !replenishable { Err(ActRefusal::Replenish) } else { Ok(()) }
+    if terms.auto_replenish && !replenishable {
+        Err(ActRefusal::Replenish)
+    } else {
+        Ok(())
+    }
 }
 
 fn changed_names(old: &BudgetRecord, new: &BudgetRecord) -> Vec<&'static str> {
@@ -474,11 +545,21 @@ fn changed_names(old: &BudgetRecord, new: &BudgetRecord) -> Vec<&'static str> {
         ("auto_replenish", a.auto_replenish != b.auto_replenish),
         ("replenish_amount", a.replenish.usd != b.replenish.usd),
         ("replenish_tokens", a.replenish.tokens != b.replenish.tokens),
-        ("low_balance_threshold", a.low_balance.usd != b.low_balance.usd),
-        ("low_balance_threshold_tokens", a.low_balance.tokens != b.low_balance.tokens),
+        (
+            "low_balance_threshold",
+            a.low_balance.usd != b.low_balance.usd,
+        ),
+        (
+            "low_balance_threshold_tokens",
+            a.low_balance.tokens != b.low_balance.tokens,
+        ),
         ("is_active", old.is_active != new.is_active),
     ];
-    fields.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
+    fields
+        .into_iter()
+        .filter(|(_, changed)| *changed)
+        .map(|(name, _)| name)
+        .collect()
 }
 
 impl ActContext {
@@ -492,7 +573,10 @@ impl ActContext {
     ) -> LedgerEntry {
         let uid = match index {
             0 => self.uid,
-            _ => EntryId::from_uuid(uuid::Uuid::new_v5(&self.uid.as_uuid(), &index.to_be_bytes())),
+            _ => EntryId::from_uuid(uuid::Uuid::new_v5(
+                &self.uid.as_uuid(),
+                &index.to_be_bytes(),
+            )),
         };
         LedgerEntry {
             uid,
@@ -522,8 +606,18 @@ impl ActContext {
         limit: Amounts,
         now: Timestamp,
     ) -> LedgerEntry {
-        let mut entry = self.entry(index, kind, record.platform_id, Some(record.end_user_id), now);
-        entry.budget = Some(BudgetLegs { account: record.account, remaining, limit });
+        let mut entry = self.entry(
+            index,
+            kind,
+            record.platform_id,
+            Some(record.end_user_id),
+            now,
+        );
+        entry.budget = Some(BudgetLegs {
+            account: record.account,
+            remaining,
+            limit,
+        });
         entry
     }
 }

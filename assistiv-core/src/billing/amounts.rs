@@ -100,7 +100,11 @@ impl Dimensions {
 
 impl Amounts {
     /// Nothing.
-    pub const ZERO: Self = Self { usd: NanoUsd::ZERO, tokens: Tokens::ZERO, display: DisplayUnits::ZERO };
+    pub const ZERO: Self = Self {
+        usd: NanoUsd::ZERO,
+        tokens: Tokens::ZERO,
+        display: DisplayUnits::ZERO,
+    };
 
     /// USD alone.
     pub const fn usd(usd: NanoUsd) -> Self {
@@ -109,7 +113,11 @@ impl Amounts {
 
     /// From integers of the base units, as backends store them.
     pub const fn from_raw(usd: i64, tokens: i64, display: i64) -> Self {
-        Self { usd: NanoUsd::new(usd), tokens: Tokens::new(tokens), display: DisplayUnits::new(display) }
+        Self {
+            usd: NanoUsd::new(usd),
+            tokens: Tokens::new(tokens),
+            display: DisplayUnits::new(display),
+        }
     }
 
     /// One dimension, as an integer of its base unit.
@@ -132,7 +140,11 @@ impl Amounts {
 
     /// Builds an amount from a function of the dimension.
     pub fn from_fn(mut value: impl FnMut(Dimension) -> i64) -> Self {
-        Self::from_raw(value(Dimension::Usd), value(Dimension::Tokens), value(Dimension::Display))
+        Self::from_raw(
+            value(Dimension::Usd),
+            value(Dimension::Tokens),
+            value(Dimension::Display),
+        )
     }
 
     /// The sum.
@@ -166,7 +178,9 @@ impl Amounts {
         Ok(Self {
             usd: NanoUsd::new(op(self.usd.get(), other.usd.get()).ok_or(Overflow)?),
             tokens: Tokens::new(op(self.tokens.get(), other.tokens.get()).ok_or(Overflow)?),
-            display: DisplayUnits::new(op(self.display.get(), other.display.get()).ok_or(Overflow)?),
+            display: DisplayUnits::new(
+                op(self.display.get(), other.display.get()).ok_or(Overflow)?,
+            ),
         })
     }
 }
@@ -175,7 +189,10 @@ impl Amounts {
 
 impl Legs {
     /// Nothing.
-    pub const ZERO: Self = Self { wallet: NanoUsd::ZERO, budget: Amounts::ZERO };
+    pub const ZERO: Self = Self {
+        wallet: NanoUsd::ZERO,
+        budget: Amounts::ZERO,
+    };
 
     /// Whether no leg moves anything.
     pub fn is_zero(&self) -> bool {

@@ -164,8 +164,13 @@ impl Authority for WalletKeeper {
     type Over = PlatformId;
 
     fn of(principal: &Principal, over: &PlatformId) -> Result<Self, AuthError> {
-        let is_operator = principal.identity().is_none_or(|identity| identity.kind() == KeyKind::Operator);
-        Ok(Self { scope: principal.manage(*over)?, is_operator })
+        let is_operator = principal
+            .identity()
+            .is_none_or(|identity| identity.kind() == KeyKind::Operator);
+        Ok(Self {
+            scope: principal.manage(*over)?,
+            is_operator,
+        })
     }
 }
 
@@ -174,17 +179,30 @@ impl Command<Wallets> for ReadWallet {
     type Authority = PlatformScope;
     type Output = WalletWithEntries;
 
-    async fn run(self, domain: &Wallets, scope: PlatformScope) -> Result<WalletWithEntries, CommandError> {
+    async fn run(
+        self,
+        domain: &Wallets,
+        scope: PlatformScope,
+    ) -> Result<WalletWithEntries, CommandError> {
         let wallet = domain.stores.ledger.wallet(&scope).await?;
-        let page = Page { page: 1, limit: self.recent };
+        let page = Page {
+            page: 1,
+            limit: self.recent,
+        };
         let entries = domain.stores.ledger.wallet_entries(&scope, page).await?;
         let catalogue = domain.router.catalogue();
         let named = |row: EntryWithBalance| {
-            let model = row.entry.metered.and_then(|metered| catalogue.model_by_id(metered.model_id));
+            let model = row
+                .entry
+                .metered
+                .and_then(|metered| catalogue.model_by_id(metered.model_id));
             let name = model.map(|model| model.slug.to_string());
             (row, name)
         };
-        Ok(WalletWithEntries { wallet, recent: entries.rows.into_iter().map(named).collect() })
+        Ok(WalletWithEntries {
+            wallet,
+            recent: entries.rows.into_iter().map(named).collect(),
+        })
     }
 }
 
@@ -204,8 +222,12 @@ impl Command<Wallets> for TopUpWallet {
             reason: self.description,
             metadata: RawObject::new(),
         };
-        let act = LedgerAct::TopUpWallet { amount: self.amount };
-        domain.perform(&keeper.scope, Self::NAME, act, context, self.request).await
+        let act = LedgerAct::TopUpWallet {
+            amount: self.amount,
+        };
+        domain
+            .perform(&keeper.scope, Self::NAME, act, context, self.request)
+            .await
     }
 }
 
@@ -215,7 +237,9 @@ impl Command<Wallets> for UpdateWallet {
     type Output = Performed;
 
     async fn run(self, domain: &Wallets, scope: PlatformScope) -> Result<Performed, CommandError> {
-        let act = LedgerAct::SetWalletThreshold { threshold: self.low_balance_threshold };
+        let act = LedgerAct::SetWalletThreshold {
+            threshold: self.low_balance_threshold,
+        };
         domain.perform(&scope, Self::NAME, act, plain(), None).await
     }
 }
@@ -227,7 +251,12 @@ impl Command<Wallets> for BudgetOf<ReadBudget> {
 
     async fn run(self, domain: &Wallets, scope: PlatformScope) -> Result<Budget, CommandError> {
         let end_user = domain.end_user(&scope, &self.end_user).await?;
-        domain.stores.ledger.budget(&scope, end_user).await?.ok_or_else(no_budget)
+        domain
+            .stores
+            .ledger
+            .budget(&scope, end_user)
+            .await?
+            .ok_or_else(no_budget)
     }
 }
 
@@ -236,9 +265,23 @@ impl Command<Wallets> for OwnBudget {
     type Authority = EndUserScope;
     type Output = (Budget, BudgetView);
 
-    async fn run(self, domain: &Wallets, scope: EndUserScope) -> Result<(Budget, BudgetView), CommandError> {
-        let budget = domain.stores.ledger.budget(scope.platform(), scope.end_user_id()).await?.ok_or_else(no_budget)?;
-        let settings = domain.stores.tenancy.platform(scope.platform()).await?.settings;
+    async fn run(
+        self,
+        domain: &Wallets,
+        scope: EndUserScope,
+    ) -> Result<(Budget, BudgetView), CommandError> {
+        let budget = domain
+            .stores
+            .ledger
+            .budget(scope.platform(), scope.end_user_id())
+            .await?
+            .ok_or_else(no_budget)?;
+        let settings = domain
+            .stores
+            .tenancy
+            .platform(scope.platform())
+            .await?
+            .settings;
         let view = match settings.end_user_budget_view() {
             BudgetView::Auto if budget.terms.limits.usd.is_some() => BudgetView::Usd,
             BudgetView::Auto => BudgetView::Tokens,
@@ -255,9 +298,15 @@ impl Command<Wallets> for BudgetOf<CreateBudget> {
 
     async fn run(self, domain: &Wallets, scope: PlatformScope) -> Result<Budget, CommandError> {
         let end_user = domain.end_user(&scope, &self.end_user).await?;
-        let budget = NewBudget { id: BudgetId::new(), opening: EntryId::new(), terms: self.command.terms };
+        let budget = NewBudget {
+            id: BudgetId::new(),
+            opening: EntryId::new(),
+            terms: self.command.terms,
+        };
         let act = LedgerAct::CreateBudget { end_user, budget };
-        let performed = domain.perform(&scope, Self::NAME, act, plain(), None).await?;
+        let performed = domain
+            .perform(&scope, Self::NAME, act, plain(), None)
+            .await?;
         performed.outcome.budget.ok_or_else(no_budget)
     }
 }
@@ -268,11 +317,26 @@ impl Command<Wallets> for BudgetOf<UpdateBudget> {
     type Output = Performed;
 
     async fn run(self, domain: &Wallets, scope: PlatformScope) -> Result<Performed, CommandError> {
-        let UpdateBudget { changes, reason, metadata, request } = self.command;
+        let UpdateBudget {
+            changes,
+            reason,
+            metadata,
+            request,
+        } = self.command;
         let end_user = domain.end_user(&scope, &self.end_user).await?;
-        let act = LedgerAct::UpdateBudget { end_user, changes: Box::new(changes) };
-        let context = ActContext { uid: EntryId::new(), idempotency_key: None, reason, metadata };
-        domain.perform(&scope, Self::NAME, act, context, request).await
+        let act = LedgerAct::UpdateBudget {
+            end_user,
+            changes: Box::new(changes),
+        };
+        let context = ActContext {
+            uid: EntryId::new(),
+            idempotency_key: None,
+            reason,
+            metadata,
+        };
+        domain
+            .perform(&scope, Self::NAME, act, context, request)
+            .await
     }
 }
 
@@ -284,7 +348,10 @@ impl Command<Wallets> for BudgetOf<RemoveBudget> {
     async fn run(self, domain: &Wallets, scope: PlatformScope) -> Result<(), CommandError> {
         let end_user = domain.end_user(&scope, &self.end_user).await?;
         let act = LedgerAct::RemoveBudget { end_user };
-        domain.perform(&scope, Self::NAME, act, plain(), None).await.map(drop)
+        domain
+            .perform(&scope, Self::NAME, act, plain(), None)
+            .await
+            .map(drop)
     }
 }
 
@@ -294,11 +361,23 @@ impl Command<Wallets> for BudgetOf<TopUpBudget> {
     type Output = Performed;
 
     async fn run(self, domain: &Wallets, scope: PlatformScope) -> Result<Performed, CommandError> {
-        let TopUpBudget { amounts, reason, metadata, request } = self.command;
+        let TopUpBudget {
+            amounts,
+            reason,
+            metadata,
+            request,
+        } = self.command;
         let end_user = domain.end_user(&scope, &self.end_user).await?;
         let act = LedgerAct::TopUpBudget { end_user, amounts };
-        let context = ActContext { uid: EntryId::new(), idempotency_key: None, reason, metadata };
-        domain.perform(&scope, Self::NAME, act, context, request).await
+        let context = ActContext {
+            uid: EntryId::new(),
+            idempotency_key: None,
+            reason,
+            metadata,
+        };
+        domain
+            .perform(&scope, Self::NAME, act, context, request)
+            .await
     }
 }
 
@@ -308,18 +387,36 @@ impl Command<Wallets> for BudgetOf<DebitBudget> {
     type Output = Performed;
 
     async fn run(self, domain: &Wallets, scope: PlatformScope) -> Result<Performed, CommandError> {
-        let DebitBudget { amounts, reason, metadata, request } = self.command;
+        let DebitBudget {
+            amounts,
+            reason,
+            metadata,
+            request,
+        } = self.command;
         let end_user = domain.end_user(&scope, &self.end_user).await?;
         let act = LedgerAct::DebitBudget { end_user, amounts };
-        let context = ActContext { uid: EntryId::new(), idempotency_key: None, reason, metadata };
-        domain.perform(&scope, Self::NAME, act, context, request).await
+        let context = ActContext {
+            uid: EntryId::new(),
+            idempotency_key: None,
+            reason,
+            metadata,
+        };
+        domain
+            .perform(&scope, Self::NAME, act, context, request)
+            .await
     }
 }
 
 impl Wallets {
-    async fn end_user(&self, scope: &PlatformScope, end_user: &EndUserRef) -> Result<EndUserId, CommandError> {
+    async fn end_user(
+        &self,
+        scope: &PlatformScope,
+        end_user: &EndUserRef,
+    ) -> Result<EndUserId, CommandError> {
         let found = self.stores.tenancy.end_user(scope, end_user).await;
-        Ok(found.map_err(crate::tenancy::commands::end_users::not_found)?.id)
+        Ok(found
+            .map_err(crate::tenancy::commands::end_users::not_found)?
+            .id)
     }
 
     /// Performs an act, and makes this node see its effect before it is acknowledged.
@@ -342,9 +439,15 @@ impl Wallets {
             context.idempotency_key = Some(request.key);
             hashes
         });
-        let applied = self.stores.ledger.apply(scope, &act, &context, idempotency).await;
+        let applied = self
+            .stores
+            .ledger
+            .apply(scope, &act, &context, idempotency)
+            .await;
         let applied = applied.map_err(|error| match (error, act.end_user()) {
-            (StoreError::NotFound, Some(_)) => crate::tenancy::commands::end_users::not_found(StoreError::NotFound),
+            (StoreError::NotFound, Some(_)) => {
+                crate::tenancy::commands::end_users::not_found(StoreError::NotFound)
+            }
             (error, _) => error.into(),
         })?;
         let applied = applied.map_err(refused)?;
@@ -355,15 +458,28 @@ impl Wallets {
         if let Some(account) = applied.account {
             engine.refresh(account).await;
         }
-        Ok(Performed { outcome: applied.outcome, replayed: applied.replayed })
+        Ok(Performed {
+            outcome: applied.outcome,
+            replayed: applied.replayed,
+        })
     }
 }
 
 fn plain() -> ActContext {
-    ActContext { uid: EntryId::new(), idempotency_key: None, reason: None, metadata: RawObject::new() }
+    ActContext {
+        uid: EntryId::new(),
+        idempotency_key: None,
+        reason: None,
+        metadata: RawObject::new(),
+    }
 }
 
-fn scope_hash(scope: &PlatformScope, end_user: Option<EndUserId>, operation: &str, key: &str) -> [u8; 32] {
+fn scope_hash(
+    scope: &PlatformScope,
+    end_user: Option<EndUserId>,
+    operation: &str,
+    key: &str,
+) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(scope.platform_id().as_uuid().as_bytes());
     hash.update(end_user.map_or([0; 16], |id| *id.as_uuid().as_bytes()));
@@ -384,7 +500,10 @@ fn refused(refusal: ActRefusal) -> CommandError {
         ActRefusal::OutOfRange => "amount",
         _ => return CommandError::refused(refusal.reason(), refusal.to_string()),
     };
-    CommandError::Fields(vec![FieldError { param: field.to_owned(), message: refusal.to_string() }])
+    CommandError::Fields(vec![FieldError {
+        param: field.to_owned(),
+        message: refusal.to_string(),
+    }])
 }
 
 impl std::fmt::Debug for Wallets {
@@ -392,4 +511,3 @@ impl std::fmt::Debug for Wallets {
         f.debug_struct("Wallets").finish_non_exhaustive()
     }
 }
-

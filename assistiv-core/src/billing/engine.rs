@@ -70,11 +70,15 @@ const FENCED: u8 = 2;
 
 impl Fence {
     fn stall(&self) {
-        let _ = self.0.compare_exchange(OPEN, STALLED, Ordering::AcqRel, Ordering::Acquire);
+        let _ = self
+            .0
+            .compare_exchange(OPEN, STALLED, Ordering::AcqRel, Ordering::Acquire);
     }
 
     fn resume(&self) {
-        let _ = self.0.compare_exchange(STALLED, OPEN, Ordering::AcqRel, Ordering::Acquire);
+        let _ = self
+            .0
+            .compare_exchange(STALLED, OPEN, Ordering::AcqRel, Ordering::Acquire);
     }
 
     fn fence(&self) {
@@ -138,12 +142,17 @@ impl Billing {
     pub fn permit(&self) -> Result<QueuePermit, FundError> {
         let engine = &self.0;
         let stalled = !engine.fence.is_open()
-            || engine.settling.oldest().is_some_and(|age| age > engine.options.lane_stall);
+            || engine
+                .settling
+                .oldest()
+                .is_some_and(|age| age > engine.options.lane_stall);
         if stalled || engine.draining.load(Ordering::Acquire) {
             return Err(FundError::Uncertain { cause: None });
         }
         let permit = engine.permits.clone().try_acquire_owned();
-        permit.map(QueuePermit).map_err(|_| FundError::Uncertain { cause: None })
+        permit
+            .map(QueuePermit)
+            .map_err(|_| FundError::Uncertain { cause: None })
     }
 
     /// How many calls have a hold.
@@ -178,7 +187,10 @@ impl Billing {
         engine.settling.wake();
         engine.leasing.wake();
         engine.lanes.shut_down().await;
-        engine.store.close_node(&SweeperScope::engine(), engine.node).await
+        engine
+            .store
+            .close_node(&SweeperScope::engine(), engine.node)
+            .await
     }
 }
 
@@ -213,12 +225,22 @@ impl Engine {
         }
         drop(slices);
         let mut slices = self.slices.write().unwrap_or_else(PoisonError::into_inner);
-        slices.entry(account).or_insert_with(|| Arc::new(Slice::new(account))).clone()
+        slices
+            .entry(account)
+            .or_insert_with(|| Arc::new(Slice::new(account)))
+            .clone()
     }
 
     /// The slice of an end user's budget, if there is an active one.
-    pub(crate) async fn budget_slice(&self, end_user: &EndUserScope) -> Result<Option<Arc<Slice>>, StoreError> {
-        Ok(self.budgets.account(end_user).await?.map(|account| self.slice(account)))
+    pub(crate) async fn budget_slice(
+        &self,
+        end_user: &EndUserScope,
+    ) -> Result<Option<Arc<Slice>>, StoreError> {
+        Ok(self
+            .budgets
+            .account(end_user)
+            .await?
+            .map(|account| self.slice(account)))
     }
 
     /// Asks the account for what a waiting call lacks; resolves when that was granted or refused.
@@ -229,19 +251,32 @@ impl Engine {
     /// Asks in the background, when the slice runs low.
     pub(crate) fn refill(&self, slice: &Arc<Slice>) {
         if slice.wants_refill() {
-            self.leasing.push(Want { slice: slice.clone(), what: What::Have(Amounts::ZERO), done: None });
+            self.leasing.push(Want {
+                slice: slice.clone(),
+                what: What::Have(Amounts::ZERO),
+                done: None,
+            });
         }
     }
 
     /// Asks for more without waiting: a stream's hold is to be extended.
     pub(crate) fn ask(&self, slice: &Arc<Slice>, needs: Amounts) {
-        self.leasing.push(Want { slice: slice.clone(), what: What::Have(needs), done: None });
+        self.leasing.push(Want {
+            slice: slice.clone(),
+            what: What::Have(needs),
+            done: None,
+        });
     }
 
     /// An account was changed by an act on this node: its slice returns and its policy is read anew, before the
     /// act is acknowledged.
     pub(crate) async fn refresh(&self, account: AccountId) {
-        let slice = self.slices.read().unwrap_or_else(PoisonError::into_inner).get(&account).cloned();
+        let slice = self
+            .slices
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&account)
+            .cloned();
         if let Some(slice) = slice
             && !self.want(&slice, What::Refresh).await
         {
@@ -256,8 +291,14 @@ impl Engine {
 
     async fn want(&self, slice: &Arc<Slice>, what: What) -> bool {
         let (done, answer) = oneshot::channel();
-        self.leasing.push(Want { slice: slice.clone(), what, done: Some(done) });
-        tokio::time::timeout(self.options.gate_timeout, answer).await.is_ok_and(|answer| answer.is_ok())
+        self.leasing.push(Want {
+            slice: slice.clone(),
+            what,
+            done: Some(done),
+        });
+        tokio::time::timeout(self.options.gate_timeout, answer)
+            .await
+            .is_ok_and(|answer| answer.is_ok())
     }
 
     async fn give_everything_back(&self, slice: &Arc<Slice>) {
@@ -268,7 +309,12 @@ impl Engine {
     }
 
     fn all_slices(&self) -> Vec<Arc<Slice>> {
-        self.slices.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.slices
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect()
     }
 
     fn spawn_lanes(self: &Arc<Self>) {
@@ -306,11 +352,17 @@ impl Engine {
 
     /// Once a second: idle slices return, and empty ones are forgotten, so that memory follows use.
     fn tick(&self) {
-        let Some(idle_since) = Instant::now().checked_sub(self.options.lease_idle_return) else { return };
+        let Some(idle_since) = Instant::now().checked_sub(self.options.lease_idle_return) else {
+            return;
+        };
         for slice in self.all_slices() {
             slice.tick();
             if let Some(request) = slice.take_idle(idle_since) {
-                self.leasing.push(Want { slice, what: What::GiveBack(request), done: None });
+                self.leasing.push(Want {
+                    slice,
+                    what: What::GiveBack(request),
+                    done: None,
+                });
             }
         }
         let mut slices = self.slices.write().unwrap_or_else(PoisonError::into_inner);
@@ -321,6 +373,9 @@ impl Engine {
 
 impl std::fmt::Debug for Billing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Billing").field("node", &self.0.node).field("holds", &self.open_holds()).finish_non_exhaustive()
+        f.debug_struct("Billing")
+            .field("node", &self.0.node)
+            .field("holds", &self.open_holds())
+            .finish_non_exhaustive()
     }
 }

@@ -65,7 +65,9 @@ pub(crate) struct Available {
 impl Available {
     pub(crate) fn covers(&self, legs: &Legs) -> bool {
         let budget = self.budget.is_none_or(|(available, enforced)| {
-            Dimension::ALL.into_iter().all(|d| !enforced.contains(d) || legs.budget.get(d) <= available.get(d))
+            Dimension::ALL
+                .into_iter()
+                .all(|d| !enforced.contains(d) || legs.budget.get(d) <= available.get(d))
         });
         budget && legs.wallet <= self.wallet.usd
     }
@@ -82,7 +84,9 @@ impl Available {
         };
         let some = |left: i64, wanted: i64| left > 0 || wanted == 0;
         let enough = some(wallet.get(), wanted.wallet.get())
-            && Dimension::ALL.into_iter().all(|d| self.budget.is_none() || some(budget.get(d), wanted.budget.get(d)));
+            && Dimension::ALL
+                .into_iter()
+                .all(|d| self.budget.is_none() || some(budget.get(d), wanted.budget.get(d)));
         enough.then_some(Legs { wallet, budget })
     }
 }
@@ -110,7 +114,12 @@ mod tests {
             long_context: None,
         };
         let markup = Markup::new(125_000);
-        Estimate { prices: vec![price.into()], input_tokens: 1400, output_tokens: 1000, markup }
+        Estimate {
+            prices: vec![price.into()],
+            input_tokens: 1400,
+            output_tokens: 1000,
+            markup,
+        }
     }
 
     /// Worked example E3 of the billing specification.
@@ -148,7 +157,10 @@ mod tests {
     #[test]
     fn the_rest_is_all_that_is_left_or_nothing() {
         let full = estimate().full().unwrap();
-        let mut available = Available { wallet: Amounts::from_raw(7, 0, 0), budget: None };
+        let mut available = Available {
+            wallet: Amounts::from_raw(7, 0, 0),
+            budget: None,
+        };
         assert_eq!(available.rest(&full).unwrap().wallet, NanoUsd::new(7));
         available.wallet = Amounts::ZERO;
         assert_eq!(available.rest(&full), None);

@@ -37,7 +37,10 @@ impl<S> Layer<S> for FundLayer {
     type Service = Fund<S>;
 
     fn layer(&self, inner: S) -> Fund<S> {
-        Fund { inner, billing: self.billing.clone() }
+        Fund {
+            inner,
+            billing: self.billing.clone(),
+        }
     }
 }
 
@@ -65,7 +68,9 @@ where
             let payer = Payer::of(&billing, &planned.identity).await?;
             let estimate = planned.plan.estimate.clone();
             let prompt_tokens = planned.request.prompt_tokens();
-            let hold = billing.hold(permit, payer, planned.log_id, estimate, prompt_tokens).await?;
+            let hold = billing
+                .hold(permit, payer, planned.log_id, estimate, prompt_tokens)
+                .await?;
             inner.call(planned.fund(hold)).await
         })
     }

@@ -91,7 +91,10 @@ pub struct SettleGate {
 enum Gate {
     /// Nothing to wait for.
     Open,
-    Waits { ack: oneshot::Receiver<DeliveryToken>, timeout: Duration },
+    Waits {
+        ack: oneshot::Receiver<DeliveryToken>,
+        timeout: Duration,
+    },
 }
 
 /// What a call was charged. Keep it until the answer was handed over: a crash before that lists the charge as
@@ -112,7 +115,9 @@ pub struct Settled {
 pub(crate) enum Funds {
     Enough,
     /// Used up and not to be extended; which side, for the error.
-    Exhausted { of_budget: Option<Dimension> },
+    Exhausted {
+        of_budget: Option<Dimension>,
+    },
 }
 
 // === impl Payer ===
@@ -167,7 +172,10 @@ impl Payer {
     }
 
     fn available(&self) -> (View, Option<View>) {
-        (self.wallet.view(), self.budget.as_ref().map(|slice| slice.view()))
+        (
+            self.wallet.view(),
+            self.budget.as_ref().map(|slice| slice.view()),
+        )
     }
 }
 
@@ -190,7 +198,9 @@ impl Billing {
         prompt_tokens: u64,
     ) -> Result<Hold, FundError> {
         estimate.markup = payer.markup;
-        let full = estimate.full().map_err(|_| FundError::Uncertain { cause: None })?;
+        let full = estimate
+            .full()
+            .map_err(|_| FundError::Uncertain { cause: None })?;
         let (legs, lowered_to, on) = self.reserve(&payer, &estimate, &full).await?;
         let engine = self.engine().clone();
         engine.refill(&payer.wallet);
@@ -245,9 +255,15 @@ impl Billing {
                 LastRequest::Allow => available.rest(full),
                 LastRequest::Refuse => None,
             };
-            let Some(legs) = rest else { return Err(exhausted(payer, full, &wallet, budget.as_ref())) };
+            let Some(legs) = rest else {
+                return Err(exhausted(payer, full, &wallet, budget.as_ref()));
+            };
             if let Some(on) = payer.reserve(&legs) {
-                return Ok((legs, Some(LAST_REQUEST_OUTPUT.min(estimate.output_tokens)), on));
+                return Ok((
+                    legs,
+                    Some(LAST_REQUEST_OUTPUT.min(estimate.output_tokens)),
+                    on,
+                ));
             }
         }
         let (wallet, budget) = payer.available();
@@ -260,12 +276,17 @@ impl Billing {
         let wallet = engine.lease(&payer.wallet, Amounts::usd(legs.wallet));
         let asked = match &payer.budget {
             Some(budget) => {
-                let (a, b) = futures_util::future::join(wallet, engine.lease(budget, legs.budget)).await;
+                let (a, b) =
+                    futures_util::future::join(wallet, engine.lease(budget, legs.budget)).await;
                 a && b
             }
             None => wallet.await,
         };
-        if asked { Ok(()) } else { Err(FundError::Uncertain { cause: None }) }
+        if asked {
+            Ok(())
+        } else {
+            Err(FundError::Uncertain { cause: None })
+        }
     }
 }
 
@@ -279,7 +300,12 @@ fn blocked(wallet: &View, budget: Option<&View>) -> Result<(), FundError> {
     }
     match of(wallet) {
         Some(Blocked::No) => Ok(()),
-        Some(_) => Err(FundError::WalletInsufficient { shortfall: Shortfall { transient: false, shown: None } }),
+        Some(_) => Err(FundError::WalletInsufficient {
+            shortfall: Shortfall {
+                transient: false,
+                shown: None,
+            },
+        }),
         None => Err(FundError::Uncertain { cause: None }),
     }
 }
@@ -287,12 +313,16 @@ fn blocked(wallet: &View, budget: Option<&View>) -> Result<(), FundError> {
 /// Why nothing could be held: the first limit that has nothing left, budget before wallet.
 fn exhausted(payer: &Payer, wanted: &Legs, wallet: &View, budget: Option<&View>) -> FundError {
     if let Some(view) = budget {
-        let short = |d: &Dimension| view.enforced.contains(*d) && view.available.get(*d) < wanted.budget.get(*d);
+        let short = |d: &Dimension| {
+            view.enforced.contains(*d) && view.available.get(*d) < wanted.budget.get(*d)
+        };
         let empty = |d: &Dimension| short(d) && view.available.get(*d) <= 0;
         let found = Dimension::ALL.into_iter().find(empty);
         // A wallet that has nothing at all is the better answer than a budget that merely has little.
         let found = found.or_else(|| {
-            (wallet.available.usd.is_positive()).then(|| Dimension::ALL.into_iter().find(short)).flatten()
+            (wallet.available.usd.is_positive())
+                .then(|| Dimension::ALL.into_iter().find(short))
+                .flatten()
         });
         if let Some(dimension) = found {
             let shown = match dimension {
@@ -303,13 +333,25 @@ fn exhausted(payer: &Payer, wanted: &Legs, wallet: &View, budget: Option<&View>)
             };
             return FundError::BudgetExhausted {
                 dimension,
-                shortfall: Shortfall { transient: view.held, shown },
+                shortfall: Shortfall {
+                    transient: view.held,
+                    shown,
+                },
                 resets_at: view.policy.and_then(|policy| policy.period_end),
             };
         }
     }
-    let amounts = if payer.shows_money { shown(&wanted.wallet, &wallet.available.usd) } else { None };
-    FundError::WalletInsufficient { shortfall: Shortfall { transient: wallet.held, shown: amounts } }
+    let amounts = if payer.shows_money {
+        shown(&wanted.wallet, &wallet.available.usd)
+    } else {
+        None
+    };
+    FundError::WalletInsufficient {
+        shortfall: Shortfall {
+            transient: wallet.held,
+            shown: amounts,
+        },
+    }
 }
 
 fn shown<T: std::fmt::Display>(required: &T, available: &T) -> Option<(Value, Value)> {
@@ -335,7 +377,9 @@ impl Hold {
     /// # Errors
     /// As [`Billing::hold`]; the hold stands as it was.
     pub async fn rehold(&mut self, estimate: Estimate) -> Result<(), FundError> {
-        let Some(held) = self.0.as_mut() else { return Ok(()) };
+        let Some(held) = self.0.as_mut() else {
+            return Ok(());
+        };
         let wanted = estimate.legs(held.lowered_to.unwrap_or(estimate.output_tokens));
         let wanted = wanted.map_err(|_| FundError::Uncertain { cause: None })?;
         if !held.extend_to(&wanted) {
@@ -370,17 +414,24 @@ impl Hold {
 
     /// Records that a stream begins. Content may go out once the gate has opened.
     pub fn open(&mut self) -> OpenGate {
-        let Some(held) = self.0.as_mut() else { return OpenGate(Gate::Open) };
+        let Some(held) = self.0.as_mut() else {
+            return OpenGate(Gate::Open);
+        };
         held.opened = true;
         let (ack, gate) = held.engine.gate();
-        held.engine.enqueue(LaneOperation::Open { stream: Box::new(held.record()), ack });
+        held.engine.enqueue(LaneOperation::Open {
+            stream: Box::new(held.record()),
+            ack,
+        });
         OpenGate(gate)
     }
 
     /// Takes note of what a decoder has found out. Extends the hold of a stream that outgrows it, and records
     /// its accrual from time to time.
     pub(crate) fn observe(&mut self, output: &Output) -> Funds {
-        let Some(held) = self.0.as_mut() else { return Funds::Enough };
+        let Some(held) = self.0.as_mut() else {
+            return Funds::Enough;
+        };
         if !held.meter.observe(output) {
             return Funds::Enough;
         }
@@ -444,8 +495,15 @@ impl Held {
             ack,
             _permit: Some(self.permit.into_inner()),
         };
-        self.engine.enqueue(LaneOperation::Settle(Box::new(settlement)));
-        SettleGate { gate, ticket, usage: bill.usage, method: bill.method, legs: bill.legs }
+        self.engine
+            .enqueue(LaneOperation::Settle(Box::new(settlement)));
+        SettleGate {
+            gate,
+            ticket,
+            usage: bill.usage,
+            method: bill.method,
+            legs: bill.legs,
+        }
     }
 
     fn release(self) {
@@ -454,7 +512,10 @@ impl Held {
             budget.release(self.on_budget);
         }
         if self.opened {
-            let close = LaneOperation::Close { log_id: self.log_id, _permit: self.permit.into_inner() };
+            let close = LaneOperation::Close {
+                log_id: self.log_id,
+                _permit: self.permit.into_inner(),
+            };
             self.engine.enqueue(close);
         }
     }
@@ -500,15 +561,25 @@ impl Held {
             budget: self.payer.budget.as_ref().map(|slice| slice.account()),
             accrued: self.meter.accrued(),
             held: self.legs,
-            price_id: target.map_or_else(|| self.estimate.prices[0].id, |target| target.price(None).id),
-            model_id: target.map_or_else(|| crate::id::ModelId::from_uuid(uuid::Uuid::nil()), |t| t.model_id),
+            price_id: target.map_or_else(
+                || self.estimate.prices[0].id,
+                |target| target.price(None).id,
+            ),
+            model_id: target.map_or_else(
+                || crate::id::ModelId::from_uuid(uuid::Uuid::nil()),
+                |t| t.model_id,
+            ),
         }
     }
 
     fn checkpoint(&mut self) {
-        if self.opened && self.checkpoint_at.elapsed() >= self.engine.options().checkpoint_interval {
+        if self.opened && self.checkpoint_at.elapsed() >= self.engine.options().checkpoint_interval
+        {
             self.checkpoint_at = Instant::now();
-            self.engine.enqueue(LaneOperation::Open { stream: Box::new(self.record()), ack: None });
+            self.engine.enqueue(LaneOperation::Open {
+                stream: Box::new(self.record()),
+                ack: None,
+            });
         }
     }
 
@@ -520,7 +591,10 @@ impl Held {
             return Funds::Enough;
         }
         let step = (self.estimate.output_tokens / 4).max(EXTENSION_OUTPUT_MIN);
-        let Ok(more) = self.estimate.legs(self.estimate.output_tokens.saturating_add(step)) else {
+        let Ok(more) = self
+            .estimate
+            .legs(self.estimate.output_tokens.saturating_add(step))
+        else {
             return Funds::Enough;
         };
         if self.extend_to(&more) {
@@ -528,7 +602,10 @@ impl Held {
             return Funds::Enough;
         }
         let missing = |to: i64, from: i64| to.saturating_sub(from).max(0);
-        self.engine.ask(&self.payer.wallet, Amounts::from_raw(missing(more.wallet.get(), self.legs.wallet.get()), 0, 0));
+        self.engine.ask(
+            &self.payer.wallet,
+            Amounts::from_raw(missing(more.wallet.get(), self.legs.wallet.get()), 0, 0),
+        );
         if let Some(budget) = &self.payer.budget {
             let needs = Amounts::from_fn(|d| missing(more.budget.get(d), self.legs.budget.get(d)));
             self.engine.ask(budget, needs);
@@ -539,9 +616,13 @@ impl Held {
     fn used_up(&self, accrued: &Legs) -> Funds {
         if let Some(budget) = &self.payer.budget {
             let enforced = budget.view().enforced;
-            let over = |d: &Dimension| enforced.contains(*d) && accrued.budget.get(*d) > self.on_budget.get(*d);
+            let over = |d: &Dimension| {
+                enforced.contains(*d) && accrued.budget.get(*d) > self.on_budget.get(*d)
+            };
             if let Some(dimension) = Dimension::ALL.into_iter().find(over) {
-                return Funds::Exhausted { of_budget: Some(dimension) };
+                return Funds::Exhausted {
+                    of_budget: Some(dimension),
+                };
             }
         }
         if accrued.wallet > self.on_wallet.usd {
@@ -554,10 +635,15 @@ impl Held {
     fn extend_to(&mut self, wanted: &Legs) -> bool {
         let missing = |to: i64, from: i64| to.saturating_sub(from).max(0);
         let more = Legs {
-            wallet: crate::money::NanoUsd::new(missing(wanted.wallet.get(), self.legs.wallet.get())),
+            wallet: crate::money::NanoUsd::new(missing(
+                wanted.wallet.get(),
+                self.legs.wallet.get(),
+            )),
             budget: Amounts::from_fn(|d| missing(wanted.budget.get(d), self.legs.budget.get(d))),
         };
-        let Some((on_wallet, on_budget)) = self.payer.reserve(&more) else { return false };
+        let Some((on_wallet, on_budget)) = self.payer.reserve(&more) else {
+            return false;
+        };
         let add = |a: Amounts, b: Amounts| a.checked_add(b).unwrap_or(a);
         self.on_wallet = add(self.on_wallet, on_wallet);
         self.on_budget = add(self.on_budget, on_budget);
@@ -568,14 +654,19 @@ impl Held {
 
 impl std::fmt::Debug for Held {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Held").field("log_id", &self.log_id).field("legs", &self.legs).finish_non_exhaustive()
+        f.debug_struct("Held")
+            .field("log_id", &self.log_id)
+            .field("legs", &self.legs)
+            .finish_non_exhaustive()
     }
 }
 
 fn below_three_quarters(accrued: &Legs, held: &Legs) -> bool {
     let below = |a: i64, h: i64| h == 0 || i128::from(a) * 4 < i128::from(h) * 3;
     below(accrued.wallet.get(), held.wallet.get())
-        && Dimension::ALL.into_iter().all(|d| below(accrued.budget.get(d), held.budget.get(d)))
+        && Dimension::ALL
+            .into_iter()
+            .all(|d| below(accrued.budget.get(d), held.budget.get(d)))
 }
 
 // === impl Engine ===
@@ -587,7 +678,13 @@ impl Engine {
             DeliveryGate::Relaxed => (None, Gate::Open),
             DeliveryGate::Strict => {
                 let (sender, ack) = oneshot::channel();
-                (Some(sender), Gate::Waits { ack, timeout: self.options().gate_timeout })
+                (
+                    Some(sender),
+                    Gate::Waits {
+                        ack,
+                        timeout: self.options().gate_timeout,
+                    },
+                )
             }
         }
     }
@@ -649,8 +746,19 @@ impl SettleGate {
     /// [`FundError::Uncertain`] when the database stays away; the stream must end with an error, and its charge
     /// stays in the queue.
     pub async fn stream(self) -> Result<Settled, FundError> {
-        let Self { gate, usage, method, legs, .. } = self;
+        let Self {
+            gate,
+            usage,
+            method,
+            legs,
+            ..
+        } = self;
         let delivery = gate.wait().await?;
-        Ok(Settled { usage, method, legs, _delivery: delivery })
+        Ok(Settled {
+            usage,
+            method,
+            legs,
+            _delivery: delivery,
+        })
     }
 }

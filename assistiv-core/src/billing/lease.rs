@@ -37,7 +37,12 @@ pub struct LeaseGrant {
 /// The amount to move from `free` to the asking node's slot (billing specification, section 7.2).
 ///
 /// `divisor` is 1 where only one process can hold slots, else twice the number of live nodes.
-pub fn grant(free: Amounts, policy: &AccountPolicy, request: &LeaseRequest, divisor: i64) -> Amounts {
+pub fn grant(
+    free: Amounts,
+    policy: &AccountPolicy,
+    request: &LeaseRequest,
+    divisor: i64,
+) -> Amounts {
     if policy.blocked != Blocked::No {
         return Amounts::ZERO;
     }
@@ -64,12 +69,20 @@ fn grant_one(free: i64, demand: i64, wanted: i64, divisor: i64) -> i64 {
 impl LeaseRequest {
     /// A request that only gives back.
     pub fn giving_back(account: AccountId, give_back: Amounts) -> Self {
-        Self { account, demand: Amounts::ZERO, target: Amounts::ZERO, available: Amounts::ZERO, give_back }
+        Self {
+            account,
+            demand: Amounts::ZERO,
+            target: Amounts::ZERO,
+            available: Amounts::ZERO,
+            give_back,
+        }
     }
 
     /// Whether any dimension is asked for.
     pub fn asks(&self) -> bool {
-        Dimension::ALL.into_iter().any(|d| self.demand.get(d) > 0 || self.target.get(d) > self.available.get(d))
+        Dimension::ALL
+            .into_iter()
+            .any(|d| self.demand.get(d) > 0 || self.target.get(d) > self.available.get(d))
     }
 }
 
@@ -91,7 +104,10 @@ mod tests {
             (6_250_000, 93_750_000, 43_359_375),
             (48_437_500, 51_562_500, 64_160_156),
         ] {
-            assert_eq!(grant_one(free, demand, 800_000_000 - available - demand, 4), granted);
+            assert_eq!(
+                grant_one(free, demand, 800_000_000 - available - demand, 4),
+                granted
+            );
             free -= granted;
         }
         assert_eq!(free, 47_167_969);

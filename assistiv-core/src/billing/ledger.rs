@@ -155,7 +155,9 @@ impl EntryKind {
 impl EntrySource {
     /// From the number that backends store.
     pub fn from_number(number: i16) -> Option<Self> {
-        [Self::Manual, Self::Inference, Self::System].into_iter().find(|source| *source as i16 == number)
+        [Self::Manual, Self::Inference, Self::System]
+            .into_iter()
+            .find(|source| *source as i16 == number)
     }
 
     /// The text on the wire.

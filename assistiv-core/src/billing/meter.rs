@@ -61,12 +61,22 @@ pub(crate) struct Bill {
 
 impl Meter {
     pub(crate) fn new(prompt_tokens: u64, markup: Markup) -> Self {
-        Self { target: None, prompt_tokens, markup, reported: None, tier: None, content_bytes: 0 }
+        Self {
+            target: None,
+            prompt_tokens,
+            markup,
+            reported: None,
+            tier: None,
+            content_bytes: 0,
+        }
     }
 
     /// A new attempt begins: what an earlier one showed does not count.
     pub(crate) fn begin(&mut self, target: &Target) {
-        *self = Self { target: Some(target.clone()), ..Self::new(self.prompt_tokens, self.markup) };
+        *self = Self {
+            target: Some(target.clone()),
+            ..Self::new(self.prompt_tokens, self.markup)
+        };
     }
 
     pub(crate) fn target(&self) -> Option<&Target> {
@@ -75,7 +85,8 @@ impl Meter {
 
     /// Takes over what a decoder has found out. Says whether anything is new.
     pub(crate) fn observe(&mut self, output: &Output) -> bool {
-        let grew = output.content_bytes() != self.content_bytes || output.usage() != self.reported.as_ref();
+        let grew = output.content_bytes() != self.content_bytes
+            || output.usage() != self.reported.as_ref();
         self.content_bytes = output.content_bytes();
         self.reported = output.usage().copied();
         if self.tier.as_deref() != output.service_tier() {
@@ -87,12 +98,19 @@ impl Meter {
     /// What the answer has cost so far; at least the prompt.
     pub(crate) fn accrued(&self) -> Legs {
         let (usage, _) = self.observed();
-        let Some(price) = self.price() else { return Legs::ZERO };
+        let Some(price) = self.price() else {
+            return Legs::ZERO;
+        };
         price.cost(&usage, self.markup).unwrap_or(Legs::ZERO)
     }
 
     /// The charge for an answer that ended like this.
-    pub(crate) fn bill(&self, ending: Ending, held: &Legs, options: &BillingOptions) -> Option<Bill> {
+    pub(crate) fn bill(
+        &self,
+        ending: Ending,
+        held: &Legs,
+        options: &BillingOptions,
+    ) -> Option<Bill> {
         let price = self.price()?.clone();
         let (usage, method) = match ending {
             Ending::Complete | Ending::FundsExhausted | Ending::ShutDown => self.observed(),
@@ -111,7 +129,11 @@ impl Meter {
             Ok(legs) => (usage, method, legs),
             Err(_) => {
                 let counted = self.counted();
-                (counted, CountMethod::Estimated, price.cost(&counted, self.markup).unwrap_or(*held))
+                (
+                    counted,
+                    CountMethod::Estimated,
+                    price.cost(&counted, self.markup).unwrap_or(*held),
+                )
             }
         };
         let mut flags = ChargeFlags::default();
@@ -124,11 +146,19 @@ impl Meter {
         if overran(&legs, held) {
             flags = flags.with(ChargeFlags::OVERRAN);
         }
-        Some(Bill { usage, legs, flags, method, price })
+        Some(Bill {
+            usage,
+            legs,
+            flags,
+            method,
+            price,
+        })
     }
 
     fn price(&self) -> Option<&Arc<Price>> {
-        self.target.as_ref().map(|target| target.price(self.tier.as_deref()))
+        self.target
+            .as_ref()
+            .map(|target| target.price(self.tier.as_deref()))
     }
 
     /// Reported usage where there is some, an explicit zero included; else what was counted.
@@ -140,23 +170,41 @@ impl Meter {
     }
 
     fn counted(&self) -> Usage {
-        Usage { input: self.prompt_tokens, output: tokens_of_bytes(self.content_bytes), ..Usage::default() }
+        Usage {
+            input: self.prompt_tokens,
+            output: tokens_of_bytes(self.content_bytes),
+            ..Usage::default()
+        }
     }
 
     fn prompt_alone(&self) -> (Usage, CountMethod) {
         match self.reported {
             Some(usage) => {
-                let input = Usage { output: 0, reasoning: 0, audio_output: 0, image_output: 0, ..usage };
+                let input = Usage {
+                    output: 0,
+                    reasoning: 0,
+                    audio_output: 0,
+                    image_output: 0,
+                    ..usage
+                };
                 (input, CountMethod::Reported)
             }
-            None => (Usage { input: self.prompt_tokens, ..Usage::default() }, CountMethod::Estimated),
+            None => (
+                Usage {
+                    input: self.prompt_tokens,
+                    ..Usage::default()
+                },
+                CountMethod::Estimated,
+            ),
         }
     }
 }
 
 fn overran(cost: &Legs, held: &Legs) -> bool {
     let over = |cost: Amounts, held: Amounts| {
-        super::amounts::Dimension::ALL.into_iter().any(|d| held.get(d) > 0 && cost.get(d) > held.get(d))
+        super::amounts::Dimension::ALL
+            .into_iter()
+            .any(|d| held.get(d) > 0 && cost.get(d) > held.get(d))
     };
     cost.wallet > held.wallet || over(cost.budget, held.budget)
 }

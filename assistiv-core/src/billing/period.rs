@@ -51,25 +51,40 @@ impl Period {
     /// first of the two.
     pub fn bounds(self, at: Timestamp, zone: &ZoneName) -> Bounds {
         let today = at.to_jiff().to_zoned_datetime(zone.0.clone()).date();
-        let one_time = Bounds { start: at, end: None };
+        let one_time = Bounds {
+            start: at,
+            end: None,
+        };
         let (first, step) = match self {
             Self::OneTime => return one_time,
             Self::Daily => (today, jiff::Span::new().days(1)),
             Self::Weekly => {
                 let since_monday = today.weekday().to_monday_zero_offset();
-                (today.saturating_sub(jiff::Span::new().days(i64::from(since_monday))), jiff::Span::new().weeks(1))
+                (
+                    today.saturating_sub(jiff::Span::new().days(i64::from(since_monday))),
+                    jiff::Span::new().weeks(1),
+                )
             }
             Self::Monthly => (today.first_of_month(), jiff::Span::new().months(1)),
         };
         let start = zone.midnight(first);
         // Where midnight is skipped, the first instant of a day may lie after `at`'s own civil date began.
-        let first = if start > at { first.saturating_sub(step) } else { first };
-        Bounds { start: zone.midnight(first), end: Some(zone.midnight(first.saturating_add(step))) }
+        let first = if start > at {
+            first.saturating_sub(step)
+        } else {
+            first
+        };
+        Bounds {
+            start: zone.midnight(first),
+            end: Some(zone.midnight(first.saturating_add(step))),
+        }
     }
 
     /// From the number that backends store.
     pub fn from_number(number: i16) -> Option<Self> {
-        [Self::OneTime, Self::Daily, Self::Weekly, Self::Monthly].into_iter().find(|p| *p as i16 == number)
+        [Self::OneTime, Self::Daily, Self::Weekly, Self::Monthly]
+            .into_iter()
+            .find(|p| *p as i16 == number)
     }
 }
 
@@ -82,7 +97,9 @@ impl ZoneName {
     }
 
     fn midnight(&self, date: civil::Date) -> Timestamp {
-        let at_midnight = self.0.to_ambiguous_timestamp(date.to_datetime(civil::Time::midnight()));
+        let at_midnight = self
+            .0
+            .to_ambiguous_timestamp(date.to_datetime(civil::Time::midnight()));
         let instant = match at_midnight.offset() {
             // In a gap the "earlier" reading is the one before the clocks went forward; the first instant after
             // the gap is the transition itself.
@@ -93,9 +110,15 @@ impl ZoneName {
     }
 
     fn first_instant_after_gap(&self, date: civil::Date) -> Option<jiff::Timestamp> {
-        let before = date.yesterday().ok()?.to_datetime(civil::Time::constant(12, 0, 0, 0));
+        let before = date
+            .yesterday()
+            .ok()?
+            .to_datetime(civil::Time::constant(12, 0, 0, 0));
         let noon_before = self.0.to_ambiguous_timestamp(before).earlier().ok()?;
-        self.0.following(noon_before).next().map(|transition| transition.timestamp())
+        self.0
+            .following(noon_before)
+            .next()
+            .map(|transition| transition.timestamp())
     }
 }
 
@@ -120,7 +143,11 @@ impl FromStr for ZoneName {
         }
         let zone = TimeZone::get(text).map_err(|_| ZoneError)?;
         // Names are compared without case by the database; one zone has one spelling here.
-        if zone.iana_name() == Some(text) { Ok(Self(zone)) } else { Err(ZoneError) }
+        if zone.iana_name() == Some(text) {
+            Ok(Self(zone))
+        } else {
+            Err(ZoneError)
+        }
     }
 }
 
@@ -153,16 +180,62 @@ mod tests {
     #[test]
     fn months_weeks_and_days_begin_at_local_midnight() {
         for (period, now, zone, start, end) in [
-            (Period::Monthly, "2026-04-08T10:30:00Z", "UTC", "2026-04-01T00:00:00Z", "2026-05-01T00:00:00Z"),
-            (Period::Monthly, "2026-12-31T23:30:00Z", "Europe/Berlin", "2026-12-31T23:00:00Z", "2027-01-31T23:00:00Z"),
-            (Period::Monthly, "2028-02-29T12:00:00Z", "UTC", "2028-02-01T00:00:00Z", "2028-03-01T00:00:00Z"),
-            (Period::Weekly, "2026-11-23T00:00:00Z", "UTC", "2026-11-23T00:00:00Z", "2026-11-30T00:00:00Z"),
-            (Period::Weekly, "2026-11-22T23:59:59Z", "UTC", "2026-11-16T00:00:00Z", "2026-11-23T00:00:00Z"),
+            (
+                Period::Monthly,
+                "2026-04-08T10:30:00Z",
+                "UTC",
+                "2026-04-01T00:00:00Z",
+                "2026-05-01T00:00:00Z",
+            ),
+            (
+                Period::Monthly,
+                "2026-12-31T23:30:00Z",
+                "Europe/Berlin",
+                "2026-12-31T23:00:00Z",
+                "2027-01-31T23:00:00Z",
+            ),
+            (
+                Period::Monthly,
+                "2028-02-29T12:00:00Z",
+                "UTC",
+                "2028-02-01T00:00:00Z",
+                "2028-03-01T00:00:00Z",
+            ),
+            (
+                Period::Weekly,
+                "2026-11-23T00:00:00Z",
+                "UTC",
+                "2026-11-23T00:00:00Z",
+                "2026-11-30T00:00:00Z",
+            ),
+            (
+                Period::Weekly,
+                "2026-11-22T23:59:59Z",
+                "UTC",
+                "2026-11-16T00:00:00Z",
+                "2026-11-23T00:00:00Z",
+            ),
             // The clocks go forward on 2026-03-29 and back on 2026-10-25: days of 23 and of 25 hours.
-            (Period::Daily, "2026-03-29T12:00:00Z", "Europe/Berlin", "2026-03-28T23:00:00Z", "2026-03-29T22:00:00Z"),
-            (Period::Daily, "2026-10-25T12:00:00Z", "Europe/Berlin", "2026-10-24T22:00:00Z", "2026-10-25T23:00:00Z"),
+            (
+                Period::Daily,
+                "2026-03-29T12:00:00Z",
+                "Europe/Berlin",
+                "2026-03-28T23:00:00Z",
+                "2026-03-29T22:00:00Z",
+            ),
+            (
+                Period::Daily,
+                "2026-10-25T12:00:00Z",
+                "Europe/Berlin",
+                "2026-10-24T22:00:00Z",
+                "2026-10-25T23:00:00Z",
+            ),
         ] {
-            assert_eq!(bounds(period, now, zone), (start.to_owned(), end.to_owned()), "{now} {zone}");
+            assert_eq!(
+                bounds(period, now, zone),
+                (start.to_owned(), end.to_owned()),
+                "{now} {zone}"
+            );
         }
     }
 
@@ -170,7 +243,10 @@ mod tests {
     fn a_midnight_that_is_skipped_is_the_first_instant_after_the_gap() {
         // Beirut, 2026-03-29: 00:00 +02 is 01:00 +03.
         let (start, end) = bounds(Period::Daily, "2026-03-29T10:00:00Z", "Asia/Beirut");
-        assert_eq!((start.as_str(), end.as_str()), ("2026-03-28T22:00:00Z", "2026-03-29T21:00:00Z"));
+        assert_eq!(
+            (start.as_str(), end.as_str()),
+            ("2026-03-28T22:00:00Z", "2026-03-29T21:00:00Z")
+        );
     }
 
     #[test]

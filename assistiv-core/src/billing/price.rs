@@ -120,9 +120,14 @@ impl Usage {
 
     /// All output tokens, reasoning included.
     pub fn output_total(&self) -> u64 {
-        [self.output, self.reasoning, self.audio_output, self.image_output]
-            .iter()
-            .fold(0, |sum, n| sum.saturating_add(*n))
+        [
+            self.output,
+            self.reasoning,
+            self.audio_output,
+            self.image_output,
+        ]
+        .iter()
+        .fold(0, |sum, n| sum.saturating_add(*n))
     }
 
     /// Input and output together: what a token limit counts.
@@ -146,7 +151,11 @@ impl FromStr for Rate {
 
     fn from_str(text: &str) -> Result<Self, AmountError> {
         let value = parse_scaled(text, 6, 1_000_000_000_000, "1000000")?;
-        if value < 0 { Err(AmountError::Range { max: "1000000" }) } else { Ok(Self(value)) }
+        if value < 0 {
+            Err(AmountError::Range { max: "1000000" })
+        } else {
+            Ok(Self(value))
+        }
     }
 }
 
@@ -188,9 +197,18 @@ impl Rates {
             (usage.input, input),
             (usage.cached_input, self.cached_input.unwrap_or(input)),
             (usage.cache_write_5m, cache_write),
-            (usage.cache_write_30m, self.cache_write_30m.unwrap_or(cache_write)),
-            (usage.cache_write_1h, self.cache_write_1h.unwrap_or(cache_write)),
-            (usage.cache_write_12h, self.cache_write_12h.unwrap_or(cache_write)),
+            (
+                usage.cache_write_30m,
+                self.cache_write_30m.unwrap_or(cache_write),
+            ),
+            (
+                usage.cache_write_1h,
+                self.cache_write_1h.unwrap_or(cache_write),
+            ),
+            (
+                usage.cache_write_12h,
+                self.cache_write_12h.unwrap_or(cache_write),
+            ),
             (usage.audio_input, self.audio_input.unwrap_or(input)),
             (usage.image_input, self.image_input.unwrap_or(input)),
             (usage.output, output),
@@ -214,7 +232,12 @@ impl Rates {
     }
 
     fn dearest_output(&self) -> Rate {
-        let all = [self.output, self.reasoning, self.audio_output, self.image_output];
+        let all = [
+            self.output,
+            self.reasoning,
+            self.audio_output,
+            self.image_output,
+        ];
         all.into_iter().flatten().max().unwrap_or_default()
     }
 }
@@ -228,9 +251,14 @@ impl Price {
     /// [`Overflow`] when a leg does not fit; then nothing is posted.
     pub fn cost(&self, usage: &Usage, markup: Markup) -> Result<Legs, Overflow> {
         let rates = self.rates_for(usage.input_total());
-        let thousandths = rates.of(usage).iter().try_fold(0i128, |sum, (tokens, rate)| {
-            i128::from(*tokens).checked_mul(i128::from(rate.0))?.checked_add(sum)
-        });
+        let thousandths = rates
+            .of(usage)
+            .iter()
+            .try_fold(0i128, |sum, (tokens, rate)| {
+                i128::from(*tokens)
+                    .checked_mul(i128::from(rate.0))?
+                    .checked_add(sum)
+            });
         self.legs(thousandths.ok_or(Overflow)?, usage.total(), markup)
     }
 
@@ -241,11 +269,17 @@ impl Price {
     pub fn ceiling(&self, input: u64, output: u64, markup: Markup) -> Result<Legs, Overflow> {
         // Both sides of the long-context bound: the estimate may be off by a few tokens.
         let rates = match &self.long_context {
-            Some(long) if input.saturating_add(input / 4) > long.above_input_tokens => long.rates.over(&self.rates),
+            Some(long) if input.saturating_add(input / 4) > long.above_input_tokens => {
+                long.rates.over(&self.rates)
+            }
             _ => self.rates,
         };
-        let input_cost = i128::from(input).checked_mul(i128::from(rates.dearest_input().0)).ok_or(Overflow)?;
-        let output_cost = i128::from(output).checked_mul(i128::from(rates.dearest_output().0)).ok_or(Overflow)?;
+        let input_cost = i128::from(input)
+            .checked_mul(i128::from(rates.dearest_input().0))
+            .ok_or(Overflow)?;
+        let output_cost = i128::from(output)
+            .checked_mul(i128::from(rates.dearest_output().0))
+            .ok_or(Overflow)?;
         let thousandths = input_cost.checked_add(output_cost).ok_or(Overflow)?;
         self.legs(thousandths, input.saturating_add(output), markup)
     }
@@ -259,9 +293,13 @@ impl Price {
 
     /// Tokens times micro-dollars per million are thousandths of a nano-dollar.
     fn legs(&self, thousandths: i128, tokens: u64, markup: Markup) -> Result<Legs, Overflow> {
-        let base = i128::from(self.per_call.get()).checked_mul(1000).and_then(|f| f.checked_add(thousandths));
+        let base = i128::from(self.per_call.get())
+            .checked_mul(1000)
+            .and_then(|f| f.checked_add(thousandths));
         let base = base.ok_or(Overflow)?;
-        let marked_up = base.checked_mul(1_000_000 + i128::from(markup.get())).ok_or(Overflow)?;
+        let marked_up = base
+            .checked_mul(1_000_000 + i128::from(markup.get()))
+            .ok_or(Overflow)?;
         Ok(Legs {
             wallet: round(base, 1000)?,
             budget: Amounts {
@@ -277,7 +315,9 @@ impl Price {
 fn round(exact: i128, denominator: i128) -> Result<NanoUsd, Overflow> {
     let rounded = exact.checked_add(denominator / 2).ok_or(Overflow)? / denominator;
     let rounded = if exact > 0 { rounded.max(1) } else { rounded };
-    i64::try_from(rounded).map(NanoUsd::new).map_err(|_| Overflow)
+    i64::try_from(rounded)
+        .map(NanoUsd::new)
+        .map_err(|_| Overflow)
 }
 
 #[cfg(test)]
@@ -307,8 +347,15 @@ mod tests {
     /// Worked example E1 of the billing specification.
     #[test]
     fn example_e1() {
-        let usage = Usage { input: 234, cached_input: 1000, output: 567, ..Usage::default() };
-        let legs = price(3_000_000, Some(300_000), 15_000_000).cost(&usage, Markup::new(125_000)).unwrap();
+        let usage = Usage {
+            input: 234,
+            cached_input: 1000,
+            output: 567,
+            ..Usage::default()
+        };
+        let legs = price(3_000_000, Some(300_000), 15_000_000)
+            .cost(&usage, Markup::new(125_000))
+            .unwrap();
         assert_eq!(legs.wallet, NanoUsd::new(9_507_000));
         assert_eq!(legs.budget.usd, NanoUsd::new(10_695_375));
         assert_eq!(legs.budget.tokens, Tokens::new(1801));
@@ -317,12 +364,32 @@ mod tests {
     /// Worked example E2: each leg is rounded once, from the exact cost.
     #[test]
     fn example_e2() {
-        let one = Usage { input: 1, ..Usage::default() };
-        let legs = price(37_500, None, 0).cost(&one, Markup::new(200_000)).unwrap();
-        assert_eq!((legs.wallet, legs.budget.usd), (NanoUsd::new(38), NanoUsd::new(45)));
-        assert_eq!(price(200, None, 0).cost(&one, Markup::NONE).unwrap().wallet, NanoUsd::new(1));
-        let ten = Usage { input: 10, ..Usage::default() };
-        assert_eq!(price(20_000, None, 0).cost(&ten, Markup::NONE).unwrap().wallet, NanoUsd::new(200));
+        let one = Usage {
+            input: 1,
+            ..Usage::default()
+        };
+        let legs = price(37_500, None, 0)
+            .cost(&one, Markup::new(200_000))
+            .unwrap();
+        assert_eq!(
+            (legs.wallet, legs.budget.usd),
+            (NanoUsd::new(38), NanoUsd::new(45))
+        );
+        assert_eq!(
+            price(200, None, 0).cost(&one, Markup::NONE).unwrap().wallet,
+            NanoUsd::new(1)
+        );
+        let ten = Usage {
+            input: 10,
+            ..Usage::default()
+        };
+        assert_eq!(
+            price(20_000, None, 0)
+                .cost(&ten, Markup::NONE)
+                .unwrap()
+                .wallet,
+            NanoUsd::new(200)
+        );
     }
 
     #[test]
@@ -330,17 +397,38 @@ mod tests {
         let mut price = price(2_000_000, None, 10_000_000);
         price.long_context = Some(LongContext {
             above_input_tokens: 1000,
-            rates: Rates { input: Some(Rate::new(4_000_000)), ..Rates::default() },
+            rates: Rates {
+                input: Some(Rate::new(4_000_000)),
+                ..Rates::default()
+            },
         });
-        let at = |input| price.cost(&Usage { input, output: 1, ..Usage::default() }, Markup::NONE).unwrap().wallet;
+        let at = |input| {
+            price
+                .cost(
+                    &Usage {
+                        input,
+                        output: 1,
+                        ..Usage::default()
+                    },
+                    Markup::NONE,
+                )
+                .unwrap()
+                .wallet
+        };
         assert_eq!(at(1000), NanoUsd::new(2_000_000 + 10_000));
         assert_eq!(at(1001), NanoUsd::new(4_004_000 + 10_000));
     }
 
     #[test]
     fn overflow_is_an_error() {
-        let usage = Usage { input: u64::MAX, ..Usage::default() };
-        assert_eq!(price(1_000_000_000_000, None, 0).cost(&usage, Markup::MAX), Err(Overflow));
+        let usage = Usage {
+            input: u64::MAX,
+            ..Usage::default()
+        };
+        assert_eq!(
+            price(1_000_000_000_000, None, 0).cost(&usage, Markup::MAX),
+            Err(Overflow)
+        );
     }
 
     proptest! {
@@ -358,7 +446,7 @@ mod tests {
             for (leg, exact) in [(legs.wallet, wallet), (legs.budget.usd, budget)] {
                 let rounded = exact.with_scale_round(9, RoundingMode::HalfUp);
                 let least = BigDecimal::new(BigInt::from(1), 9);
-                let expected = if exact > BigDecimal::from(0) { rounded.max(least) } else { rounded };
+                let expected = if exact > 0 { rounded.max(least) } else { rounded };
                 prop_assert_eq!(leg.to_decimal(), expected);
             }
         }

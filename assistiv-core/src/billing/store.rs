@@ -6,8 +6,8 @@ use uuid::Uuid;
 use super::account::{AccountKind, Budget, Wallet};
 use super::act::{ActContext, ActRefusal, Applied, Idempotency, LedgerAct};
 use super::amounts::{Amounts, Legs};
-use super::ledger::{EntryWithBalance, LedgerEntry};
 use super::lease::{LeaseGrant, LeaseRequest};
+use super::ledger::{EntryWithBalance, LedgerEntry};
 use crate::auth::{OperatorScope, PlatformScope, SweeperScope};
 use crate::id::{AccountId, EndUserId, EntryId, LogId, ModelId, NodeId, PlatformId, PriceId};
 use crate::store::{Listed, Page, StoreError};
@@ -140,7 +140,12 @@ impl AccountAudit {
 #[async_trait]
 pub trait LedgerStore: Send + Sync + 'static {
     /// Registers a run of a process, with both lanes open at 0.
-    async fn open_node(&self, scope: &SweeperScope, instance: Uuid, name: &str) -> Result<NodeId, StoreError>;
+    async fn open_node(
+        &self,
+        scope: &SweeperScope,
+        instance: Uuid,
+        name: &str,
+    ) -> Result<NodeId, StoreError>;
 
     /// Marks a node that has settled everything and returned its slots as closed. What is left of its slots
     /// returns to the accounts.
@@ -151,7 +156,12 @@ pub trait LedgerStore: Send + Sync + 'static {
     async fn sweep(&self, scope: &SweeperScope, which: Sweep) -> Result<Vec<Swept>, StoreError>;
 
     /// Where a lane stands: tells whether a batch whose outcome is unknown was applied.
-    async fn lane(&self, scope: &SweeperScope, node: NodeId, lane: Lane) -> Result<LanePosition, StoreError>;
+    async fn lane(
+        &self,
+        scope: &SweeperScope,
+        node: NodeId,
+        lane: Lane,
+    ) -> Result<LanePosition, StoreError>;
 
     /// Applies a batch of lane A, if its number is the next and the lane is not fenced.
     ///
@@ -164,14 +174,25 @@ pub trait LedgerStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// As [`LedgerStore::settle`].
-    async fn lease(&self, scope: &SweeperScope, batch: &LeaseBatch) -> Result<Vec<LeaseGrant>, StoreError>;
+    async fn lease(
+        &self,
+        scope: &SweeperScope,
+        batch: &LeaseBatch,
+    ) -> Result<Vec<LeaseGrant>, StoreError>;
 
     /// Applies a due period reset of a budget's account, once for each boundary; says whether one was due.
-    async fn reset_period(&self, scope: &SweeperScope, account: AccountId) -> Result<bool, StoreError>;
+    async fn reset_period(
+        &self,
+        scope: &SweeperScope,
+        account: AccountId,
+    ) -> Result<bool, StoreError>;
 
     /// The account of an end user's active budget.
-    async fn budget_account(&self, scope: &PlatformScope, end_user: EndUserId)
-    -> Result<Option<AccountId>, StoreError>;
+    async fn budget_account(
+        &self,
+        scope: &PlatformScope,
+        end_user: EndUserId,
+    ) -> Result<Option<AccountId>, StoreError>;
 
     /// The platform's wallet, in one snapshot.
     ///
@@ -180,7 +201,11 @@ pub trait LedgerStore: Send + Sync + 'static {
     async fn wallet(&self, scope: &PlatformScope) -> Result<Wallet, StoreError>;
 
     /// An end user's active budget, in one snapshot, after applying a due reset.
-    async fn budget(&self, scope: &PlatformScope, end_user: EndUserId) -> Result<Option<Budget>, StoreError>;
+    async fn budget(
+        &self,
+        scope: &PlatformScope,
+        end_user: EndUserId,
+    ) -> Result<Option<Budget>, StoreError>;
 
     /// Performs an act: effect, entries and the stored outcome for repeats commit together.
     ///
@@ -199,7 +224,11 @@ pub trait LedgerStore: Send + Sync + 'static {
     ) -> Result<Result<Applied, ActRefusal>, StoreError>;
 
     /// Entries of the platform's wallet, newest first, with balances.
-    async fn wallet_entries(&self, scope: &PlatformScope, page: Page) -> Result<Listed<EntryWithBalance>, StoreError>;
+    async fn wallet_entries(
+        &self,
+        scope: &PlatformScope,
+        page: Page,
+    ) -> Result<Listed<EntryWithBalance>, StoreError>;
 
     /// Entries of an end user's budget, newest first, with balances.
     async fn budget_entries(
@@ -210,7 +239,11 @@ pub trait LedgerStore: Send + Sync + 'static {
     ) -> Result<Listed<EntryWithBalance>, StoreError>;
 
     /// The entry of a call's charge.
-    async fn charge(&self, scope: &PlatformScope, uid: EntryId) -> Result<Option<LedgerEntry>, StoreError>;
+    async fn charge(
+        &self,
+        scope: &PlatformScope,
+        uid: EntryId,
+    ) -> Result<Option<LedgerEntry>, StoreError>;
 
     /// The sums of every account, in one snapshot.
     async fn audit(&self, scope: &OperatorScope) -> Result<Vec<AccountAudit>, StoreError>;

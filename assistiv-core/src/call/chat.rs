@@ -12,7 +12,14 @@ use crate::json::Members;
 const MESSAGES_MAX: usize = 10_000;
 const TOOLS_MAX: usize = 128;
 const STOP_MAX: usize = 4;
-const ROLES: [&str; 6] = ["system", "developer", "user", "assistant", "tool", "function"];
+const ROLES: [&str; 6] = [
+    "system",
+    "developer",
+    "user",
+    "assistant",
+    "tool",
+    "function",
+];
 
 /// What an image counts for in an estimate: a large picture cut into tiles.
 const IMAGE_TOKENS: u64 = 1_600;
@@ -34,10 +41,15 @@ struct Reader<'a> {
 }
 
 pub(super) fn read(members: Members) -> Result<InferenceRequest, RequestError> {
-    let mut reader = Reader { members: &members, errors: Vec::new() };
+    let mut reader = Reader {
+        members: &members,
+        errors: Vec::new(),
+    };
     let model = reader.required::<String>("model", "must be a model slug");
     let prompt_tokens = reader.messages();
-    let stream = reader.field::<bool>("stream", "must be true or false").unwrap_or(false);
+    let stream = reader
+        .field::<bool>("stream", "must be true or false")
+        .unwrap_or(false);
     let include_usage = reader.include_usage(stream);
     let output_limit = reader.output_limit();
     let choices = reader.integer("n", 1, 128).unwrap_or(1);
@@ -75,7 +87,10 @@ pub(super) fn read(members: Members) -> Result<InferenceRequest, RequestError> {
 
 impl<'a> Reader<'a> {
     fn fail(&mut self, param: impl Into<String>, message: impl Into<String>) {
-        self.errors.push(FieldError { param: param.into(), message: message.into() });
+        self.errors.push(FieldError {
+            param: param.into(),
+            message: message.into(),
+        });
     }
 
     fn field<T: Deserialize<'a>>(&mut self, name: &str, rule: &str) -> Option<T> {
@@ -112,18 +127,31 @@ impl<'a> Reader<'a> {
 
     /// The prompt's size in tokens.
     fn messages(&mut self) -> u64 {
-        let Some(messages) = self.required::<Vec<&RawValue>>("messages", "must be an array of messages") else {
+        let Some(messages) =
+            self.required::<Vec<&RawValue>>("messages", "must be an array of messages")
+        else {
             return 0;
         };
         if messages.is_empty() || messages.len() > MESSAGES_MAX {
-            self.fail("messages", format!("must hold 1 to {MESSAGES_MAX} messages"));
+            self.fail(
+                "messages",
+                format!("must hold 1 to {MESSAGES_MAX} messages"),
+            );
         }
         let mut tokens = 0u64;
         for (index, raw) in messages.iter().enumerate() {
             match serde_json::from_str::<Message<'_>>(raw.get()) {
-                Ok(message) if ROLES.contains(&&*message.role) => tokens = tokens.saturating_add(message.tokens(raw)),
-                Ok(_) => self.fail(format!("messages[{index}].role"), format!("must be one of {}", ROLES.join(", "))),
-                Err(_) => self.fail(format!("messages[{index}]"), "must be an object with a string `role`"),
+                Ok(message) if ROLES.contains(&&*message.role) => {
+                    tokens = tokens.saturating_add(message.tokens(raw))
+                }
+                Ok(_) => self.fail(
+                    format!("messages[{index}].role"),
+                    format!("must be one of {}", ROLES.join(", ")),
+                ),
+                Err(_) => self.fail(
+                    format!("messages[{index}]"),
+                    "must be an object with a string `role`",
+                ),
             }
             if self.errors.len() > 20 {
                 break;
@@ -150,7 +178,10 @@ impl<'a> Reader<'a> {
         let new = self.integer("max_completion_tokens", 1, u64::from(u32::MAX));
         match (old, new) {
             (Some(a), Some(b)) if a != b => {
-                self.fail("max_completion_tokens", "must equal `max_tokens` when both are given");
+                self.fail(
+                    "max_completion_tokens",
+                    "must equal `max_tokens` when both are given",
+                );
                 None
             }
             (_, Some(limit)) => Some((LimitField::MaxCompletionTokens, limit)),
@@ -178,7 +209,11 @@ impl<'a> Reader<'a> {
     fn stop(&mut self) {
         let rule = format!("must be a string or an array of at most {STOP_MAX} strings");
         let is_string = self.members.read::<Cow<'_, str>>("stop").is_ok();
-        if !is_string && self.field::<Vec<Cow<'_, str>>>("stop", &rule).is_some_and(|list| list.len() > STOP_MAX) {
+        if !is_string
+            && self
+                .field::<Vec<Cow<'_, str>>>("stop", &rule)
+                .is_some_and(|list| list.len() > STOP_MAX)
+        {
             self.fail("stop", rule);
         }
     }
@@ -194,7 +229,9 @@ impl<'a> Reader<'a> {
         if tools.len() > TOOLS_MAX {
             self.fail("tools", format!("must hold at most {TOOLS_MAX} tools"));
         }
-        tools.iter().position(|tool| tool.kind.as_deref() == Some("mcp"))
+        tools
+            .iter()
+            .position(|tool| tool.kind.as_deref() == Some("mcp"))
     }
 }
 
@@ -216,15 +253,21 @@ impl Message<'_> {
     /// The message's text counts by its bytes; pictures and sound count by what they are, not by the length of
     /// their base64.
     fn tokens(&self, raw: &RawValue) -> u64 {
-        let parts = self.content.and_then(|content| serde_json::from_str::<Vec<&RawValue>>(content.get()).ok());
+        let parts = self
+            .content
+            .and_then(|content| serde_json::from_str::<Vec<&RawValue>>(content.get()).ok());
         let mut bytes = raw.get().len() as u64;
         let mut tokens = 0u64;
         for part in parts.unwrap_or_default() {
             let size = part.get().len() as u64;
-            let kind = serde_json::from_str::<Part<'_>>(part.get()).ok().and_then(|p| p.kind);
+            let kind = serde_json::from_str::<Part<'_>>(part.get())
+                .ok()
+                .and_then(|p| p.kind);
             match kind.as_deref() {
                 Some("image_url") => tokens = tokens.saturating_add(IMAGE_TOKENS),
-                Some("input_audio") => tokens = tokens.saturating_add(size.div_ceil(AUDIO_BYTES_PER_TOKEN)),
+                Some("input_audio") => {
+                    tokens = tokens.saturating_add(size.div_ceil(AUDIO_BYTES_PER_TOKEN))
+                }
                 _ => continue,
             }
             bytes = bytes.saturating_sub(size);
@@ -240,37 +283,65 @@ mod tests {
     use super::*;
 
     fn parse(body: &str) -> Result<InferenceRequest, RequestError> {
-        InferenceRequest::parse(Operation::ChatCompletions, Bytes::copy_from_slice(body.as_bytes()))
+        InferenceRequest::parse(
+            Operation::ChatCompletions,
+            Bytes::copy_from_slice(body.as_bytes()),
+        )
     }
 
     #[test]
     fn names_every_bad_field_at_once() {
         let body = r#"{"model":1,"messages":[{"role":"robot"},3],"temperature":3,"max_tokens":0,"stop":["a","b","c","d","e"],"n":0,"stream":"yes"}"#;
-        let Err(RequestError::Fields(errors)) = parse(body) else { panic!("must be refused") };
+        let Err(RequestError::Fields(errors)) = parse(body) else {
+            panic!("must be refused")
+        };
         let params: Vec<_> = errors.iter().map(|e| e.param.as_str()).collect();
         assert_eq!(
             params,
-            ["model", "messages[0].role", "messages[1]", "stream", "max_tokens", "n", "temperature", "stop"]
+            [
+                "model",
+                "messages[0].role",
+                "messages[1]",
+                "stream",
+                "max_tokens",
+                "n",
+                "temperature",
+                "stop"
+            ]
         );
     }
 
     #[test]
     fn null_counts_as_absent() {
-        let request = parse(r#"{"model":"m","messages":[{"role":"user","content":"x"}],"stop":null,"n":null}"#).unwrap();
+        let request = parse(
+            r#"{"model":"m","messages":[{"role":"user","content":"x"}],"stop":null,"n":null}"#,
+        )
+        .unwrap();
         assert_eq!((request.choices(), request.output_limit()), (1, None));
     }
 
     #[test]
     fn limits_must_agree() {
-        let body = |a, b| format!(r#"{{"model":"m","messages":[{{"role":"user","content":"x"}}],"max_tokens":{a},"max_completion_tokens":{b}}}"#);
+        let body = |a, b| {
+            format!(
+                r#"{{"model":"m","messages":[{{"role":"user","content":"x"}}],"max_tokens":{a},"max_completion_tokens":{b}}}"#
+            )
+        };
         assert!(parse(&body(5, 6)).is_err());
-        assert_eq!(parse(&body(5, 5)).unwrap().output_limit(), Some((LimitField::MaxCompletionTokens, 5)));
+        assert_eq!(
+            parse(&body(5, 5)).unwrap().output_limit(),
+            Some((LimitField::MaxCompletionTokens, 5))
+        );
     }
 
     #[test]
     fn hosted_tools_are_pointed_to_responses() {
-        let body = r#"{"model":"m","messages":[{"role":"user","content":"x"}],"tools":[{"type":"mcp"}]}"#;
-        assert!(matches!(parse(body), Err(RequestError::UnsupportedParameter { .. })));
+        let body =
+            r#"{"model":"m","messages":[{"role":"user","content":"x"}],"tools":[{"type":"mcp"}]}"#;
+        assert!(matches!(
+            parse(body),
+            Err(RequestError::UnsupportedParameter { .. })
+        ));
     }
 
     #[test]
@@ -285,7 +356,10 @@ mod tests {
 
     #[test]
     fn members_that_would_change_the_route_are_dropped() {
-        let request = parse(r#"{"model":"m","messages":[{"role":"user","content":"x"}],"api_key":"k","x":1}"#).unwrap();
+        let request = parse(
+            r#"{"model":"m","messages":[{"role":"user","content":"x"}],"api_key":"k","x":1}"#,
+        )
+        .unwrap();
         assert!(!request.members().contains("api_key") && request.members().contains("x"));
     }
 }

@@ -28,8 +28,14 @@ pub enum LimitField {
 }
 
 /// Members that would change where, or with which credential, a provider is called. Always dropped.
-const ROUTING_MEMBERS: [&str; 6] =
-    ["base_url", "api_base", "api_key", "organization", "extra_headers", "api_version"];
+const ROUTING_MEMBERS: [&str; 6] = [
+    "base_url",
+    "api_base",
+    "api_key",
+    "organization",
+    "extra_headers",
+    "api_version",
+];
 
 // === impl InferenceRequest ===
 

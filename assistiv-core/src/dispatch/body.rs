@@ -16,7 +16,10 @@ pub struct CallBody(Kind);
 
 enum Kind {
     /// The charge's delivery is proved once the body is dropped.
-    Whole { bytes: Option<Bytes>, _settled: Settled },
+    Whole {
+        bytes: Option<Bytes>,
+        _settled: Settled,
+    },
     Stream(Pin<Box<dyn Stream<Item = Bytes> + Send>>),
 }
 
@@ -28,7 +31,10 @@ pub enum BodyError {}
 
 impl CallBody {
     pub(super) fn whole(bytes: Bytes, settled: Settled) -> Self {
-        Self(Kind::Whole { bytes: Some(bytes), _settled: settled })
+        Self(Kind::Whole {
+            bytes: Some(bytes),
+            _settled: settled,
+        })
     }
 
     pub(super) fn stream(stream: impl Stream<Item = Bytes> + Send + 'static) -> Self {
@@ -45,8 +51,13 @@ impl Body for CallBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut self.0 {
-            Kind::Whole { bytes, .. } => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Kind::Stream(stream) => stream.as_mut().poll_next(cx).map(|item| item.map(|bytes| Ok(Frame::data(bytes)))),
+            Kind::Whole { bytes, .. } => {
+                Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))))
+            }
+            Kind::Stream(stream) => stream
+                .as_mut()
+                .poll_next(cx)
+                .map(|item| item.map(|bytes| Ok(Frame::data(bytes)))),
         }
     }
 
@@ -56,7 +67,9 @@ impl Body for CallBody {
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
-            Kind::Whole { bytes, .. } => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            Kind::Whole { bytes, .. } => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64))
+            }
             Kind::Stream(_) => SizeHint::default(),
         }
     }

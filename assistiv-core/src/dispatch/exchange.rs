@@ -8,7 +8,8 @@ use tokio::time::Instant;
 use super::service::DispatchOptions;
 use crate::billing::{Funds, Hold};
 use crate::provider::{
-    Decoder, Output, Piece, ProviderError, ProviderErrorKind, Registered, TransportError, UpstreamBody,
+    Decoder, Output, Piece, ProviderError, ProviderErrorKind, Registered, TransportError,
+    UpstreamBody,
 };
 
 /// How long an answer that is complete may still bring its usage.
@@ -101,13 +102,18 @@ impl Exchange {
         match pushed {
             // What comes after the end of a complete answer cannot spoil it.
             Err(error) if !self.out.is_complete() => return Err(error),
-            Err(_) => self.ended = true,
+            Err(_) => return self.end_or(ProviderErrorKind::Malformed, None),
             Ok(()) => {}
         }
         if self.ended {
             return Ok(Step::End);
         }
-        self.idle_at = Instant::now() + if self.out.is_complete() { AFTER_COMPLETE } else { self.idle };
+        self.idle_at = Instant::now()
+            + if self.out.is_complete() {
+                AFTER_COMPLETE
+            } else {
+                self.idle
+            };
         Ok(match funds {
             Funds::Enough => Step::More,
             exhausted => Step::Exhausted(exhausted),
@@ -115,7 +121,11 @@ impl Exchange {
     }
 
     /// An answer that was complete ends well although its connection did not.
-    fn end_or(&mut self, kind: ProviderErrorKind, cause: Option<TransportError>) -> Result<Step, ProviderError> {
+    fn end_or(
+        &mut self,
+        kind: ProviderErrorKind,
+        cause: Option<TransportError>,
+    ) -> Result<Step, ProviderError> {
         self.ended = true;
         if self.out.is_complete() {
             // The end may not have been written out yet, and what the decoder still says changes nothing.

@@ -77,9 +77,20 @@ impl Default for DispatchOptions {
 // === impl Dispatch ===
 
 impl Dispatch {
-    pub(crate) fn new(options: DispatchOptions, runtime: Runtime, stopping: CancellationToken) -> Self {
+    pub(crate) fn new(
+        options: DispatchOptions,
+        runtime: Runtime,
+        stopping: CancellationToken,
+    ) -> Self {
         let drains = Arc::new(Semaphore::new(DRAINS_MAX));
-        Self { shared: Arc::new(Shared { options, runtime, stopping, drains }) }
+        Self {
+            shared: Arc::new(Shared {
+                options,
+                runtime,
+                stopping,
+                drains,
+            }),
+        }
     }
 }
 
@@ -100,7 +111,9 @@ impl Service<Funded> for Dispatch {
 
 impl std::fmt::Debug for Dispatch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Dispatch").field("options", &self.shared.options).finish_non_exhaustive()
+        f.debug_struct("Dispatch")
+            .field("options", &self.shared.options)
+            .finish_non_exhaustive()
     }
 }
 
@@ -108,11 +121,16 @@ impl std::fmt::Debug for Dispatch {
 
 impl Shared {
     async fn dispatch(self: Arc<Self>, funded: Funded) -> Result<Response<CallBody>, Error> {
-        let Funded { mut planned, mut hold } = funded;
+        let Funded {
+            mut planned,
+            mut hold,
+        } = funded;
         let targets = std::mem::take(&mut planned.plan.targets);
         let mut last_error = ProviderError::new(ProviderErrorKind::Failed);
         for mut target in targets {
-            target.output_limit = hold.lowered_to().map(|limit| (limit / u64::from(planned.request.choices())).max(1));
+            target.output_limit = hold
+                .lowered_to()
+                .map(|limit| (limit / u64::from(planned.request.choices())).max(1));
             hold.begin(&target);
             let started = Instant::now();
             match self.attempt(&planned, &target, hold, started).await {
@@ -164,7 +182,12 @@ impl Shared {
             match exchange.step(first_byte_at).await {
                 Ok(Step::More | Step::Exhausted(_)) => {}
                 Ok(Step::End) => break,
-                Ok(Step::Quiet) => return Err((ProviderError::new(ProviderErrorKind::Timeout), exchange.hold)),
+                Ok(Step::Quiet) => {
+                    return Err((
+                        ProviderError::new(ProviderErrorKind::Timeout),
+                        exchange.hold,
+                    ));
+                }
                 Err(error) => return Err((error, exchange.hold)),
             }
         }
@@ -182,7 +205,8 @@ impl Shared {
         if let Some(credential) = &target.credential {
             provider.authorize(&mut request, credential).await?;
         }
-        let sent = tokio::time::timeout_at(first_byte_at, target.registered.transport.send(request)).await;
+        let sent =
+            tokio::time::timeout_at(first_byte_at, target.registered.transport.send(request)).await;
         let response = sent.map_err(|_| ProviderError::new(ProviderErrorKind::Timeout))??;
         let (head, body) = response.into_parts();
         if head.status.is_success() {
@@ -223,7 +247,11 @@ impl Shared {
             let received = Instant::now();
             let settled = hold.settle(Ending::Complete).whole().await?;
             overhead += received.elapsed();
-            let cost = planned.identity.end_user_id().is_none().then(|| settled.legs.wallet);
+            let cost = planned
+                .identity
+                .end_user_id()
+                .is_none()
+                .then_some(settled.legs.wallet);
             (CallBody::whole(bytes, settled), cost)
         };
         let mut response = Response::new(body);
@@ -253,7 +281,11 @@ impl Shared {
             let far = Instant::now() + self.options.total;
             match exchange.step(far).await {
                 // An answer in one piece is bounded by its output limit; what it cost is charged in full.
-                Ok(Step::More | Step::Quiet | Step::Exhausted(Funds::Enough | Funds::Exhausted { .. })) => {}
+                Ok(
+                    Step::More
+                    | Step::Quiet
+                    | Step::Exhausted(Funds::Enough | Funds::Exhausted { .. }),
+                ) => {}
                 Ok(Step::End) => break Ok(()),
                 Err(error) => break Err(error),
             }

@@ -36,7 +36,13 @@ impl Streaming {
     /// A stream of an answer whose first piece is there and whose open record is durable.
     pub(super) fn new(exchange: Exchange, shared: Arc<Shared>, request_id: Arc<str>) -> Self {
         let stopping = Box::pin(shared.stopping.clone().cancelled_owned());
-        Self { exchange: Some(exchange), shared, request_id, stopping, settled: None }
+        Self {
+            exchange: Some(exchange),
+            shared,
+            request_id,
+            stopping,
+            settled: None,
+        }
     }
 
     pub(super) fn into_stream(self) -> impl Stream<Item = Bytes> + Send {
@@ -90,7 +96,11 @@ impl Streaming {
     async fn fail(&mut self, ending: Ending, error: &Error) -> Option<Bytes> {
         let mut exchange = self.exchange.take()?;
         let before = content(&mut exchange).unwrap_or_default();
-        tracing::info!(error = error as &dyn std::error::Error, request_id = &*self.request_id, "stream failed");
+        tracing::info!(
+            error = error as &dyn std::error::Error,
+            request_id = &*self.request_id,
+            "stream failed"
+        );
         self.settled = exchange.hold.settle(ending).stream().await.ok();
         Some([before, self.error_frame(error)].concat().into())
     }
@@ -103,7 +113,9 @@ impl Streaming {
 
 impl Drop for Streaming {
     fn drop(&mut self) {
-        let Some(exchange) = self.exchange.take() else { return };
+        let Some(exchange) = self.exchange.take() else {
+            return;
+        };
         if !exchange.registered.provider.bills_on_cancel() {
             // Dropping the exchange cancels the call upstream, and its hold settles what was observed.
             return;
@@ -132,8 +144,12 @@ fn content(exchange: &mut Exchange) -> Option<Bytes> {
         Some(Piece::Content(_)) => out.pop(),
         _ => None,
     };
-    let Some(Piece::Content(first)) = take() else { return None };
-    let Some(Piece::Content(second)) = take() else { return Some(first) };
+    let Some(Piece::Content(first)) = take() else {
+        return None;
+    };
+    let Some(Piece::Content(second)) = take() else {
+        return Some(first);
+    };
     let mut all = BytesMut::from(&first[..]);
     all.extend_from_slice(&second);
     while let Some(Piece::Content(more)) = take() {
@@ -143,11 +159,18 @@ fn content(exchange: &mut Exchange) -> Option<Bytes> {
 }
 
 fn exhausted(funds: Funds) -> FundError {
-    let shortfall = Shortfall { transient: false, shown: None };
+    let shortfall = Shortfall {
+        transient: false,
+        shown: None,
+    };
     match funds {
-        Funds::Exhausted { of_budget: Some(dimension) } => {
-            FundError::BudgetExhausted { dimension, shortfall, resets_at: None }
-        }
+        Funds::Exhausted {
+            of_budget: Some(dimension),
+        } => FundError::BudgetExhausted {
+            dimension,
+            shortfall,
+            resets_at: None,
+        },
         _ => FundError::WalletInsufficient { shortfall },
     }
 }

@@ -97,8 +97,13 @@ impl Problem {
 
     /// The JSON body `{"error": {…}}` for a request and a documentation base URL.
     pub fn to_json(&self, request_id: &str, docs_url: &str) -> String {
-        let body = Body { problem: self, request_id, docs_url };
-        serde_json::to_string(&json!({ "error": body })).unwrap_or_else(|_| "{\"error\":{}}".to_owned())
+        let body = Body {
+            problem: self,
+            request_id,
+            docs_url,
+        };
+        serde_json::to_string(&json!({ "error": body }))
+            .unwrap_or_else(|_| "{\"error\":{}}".to_owned())
     }
 }
 
@@ -110,7 +115,13 @@ struct Body<'a> {
 
 impl Serialize for Body<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Problem { reason, message, param, details, .. } = self.problem;
+        let Problem {
+            reason,
+            message,
+            param,
+            details,
+            ..
+        } = self.problem;
         let mut body = serializer.serialize_struct("Error", 8)?;
         body.serialize_field("code", reason.code())?;
         body.serialize_field("reason", reason.as_str())?;
@@ -135,8 +146,10 @@ impl From<&Error> for Problem {
             Error::Provider(error) => error.into(),
             Error::Command(error) => error.into(),
             Error::Store(error) => error.into(),
-            Error::Overloaded | Error::Draining => Self::new(Reason::SERVICE_UNAVAILABLE, error.to_string())
-                .with_retry_after(Duration::from_secs(1)),
+            Error::Overloaded | Error::Draining => {
+                Self::new(Reason::SERVICE_UNAVAILABLE, error.to_string())
+                    .with_retry_after(Duration::from_secs(1))
+            }
         }
     }
 }
@@ -158,7 +171,9 @@ impl From<&AuthError> for Problem {
         };
         let problem = Self::new(reason, error.to_string());
         match error {
-            AuthError::InsufficientScope { required } => problem.with_detail("required", required.as_str()),
+            AuthError::InsufficientScope { required } => {
+                problem.with_detail("required", required.as_str())
+            }
             _ => problem,
         }
     }
@@ -180,7 +195,8 @@ impl From<&PlanError> for Problem {
     fn from(error: &PlanError) -> Self {
         match error {
             PlanError::ModelNotFound { suggestion, .. } => {
-                let problem = Self::new(Reason::MODEL_NOT_FOUND, error.to_string()).with_param("model");
+                let problem =
+                    Self::new(Reason::MODEL_NOT_FOUND, error.to_string()).with_param("model");
                 match suggestion {
                     Some(slug) => problem.with_detail("suggestion", slug.as_str()),
                     None => problem,
@@ -225,20 +241,29 @@ impl From<&FundError> for Problem {
             }
         };
         let mut problem = Self::new(reason, error.to_string());
-        if let FundError::BudgetExhausted { dimension, resets_at, .. } = error {
+        if let FundError::BudgetExhausted {
+            dimension,
+            resets_at,
+            ..
+        } = error
+        {
             problem = problem.with_detail("ledger", dimension.as_str());
             if let Some(at) = resets_at {
                 problem = problem.with_detail("resets_at", at.to_string());
             }
         }
-        if let FundError::BudgetExhausted { shortfall, .. } | FundError::WalletInsufficient { shortfall } = error {
+        if let FundError::BudgetExhausted { shortfall, .. }
+        | FundError::WalletInsufficient { shortfall } = error
+        {
             problem = problem.with_detail("transient", shortfall.transient);
             if shortfall.transient {
                 problem = problem.with_retry_after(Duration::from_secs(1));
             }
             if let Some((required, available)) = &shortfall.shown {
                 problem.details.insert("required".into(), required.clone());
-                problem.details.insert("available".into(), available.clone());
+                problem
+                    .details
+                    .insert("available".into(), available.clone());
             }
         }
         problem
@@ -285,7 +310,10 @@ impl From<&CommandError> for Problem {
             CommandError::Fields(errors) => Self::validation(errors),
             CommandError::Auth(error) => error.into(),
             CommandError::Store(error) => error.into(),
-            CommandError::Internal(_) => Self::new(Reason::INTERNAL_ERROR, "something went wrong inside the gateway"),
+            CommandError::Internal(_) => Self::new(
+                Reason::INTERNAL_ERROR,
+                "something went wrong inside the gateway",
+            ),
         }
     }
 }
@@ -295,10 +323,16 @@ impl From<&StoreError> for Problem {
         match error {
             StoreError::NotFound => Self::new(Reason::NOT_FOUND, "no such object"),
             StoreError::Conflict(_) | StoreError::Unavailable(_) | StoreError::Lost { .. } => {
-                Self::new(Reason::SERVICE_UNAVAILABLE, "the service is temporarily unavailable")
-                    .with_retry_after(Duration::from_secs(1))
+                Self::new(
+                    Reason::SERVICE_UNAVAILABLE,
+                    "the service is temporarily unavailable",
+                )
+                .with_retry_after(Duration::from_secs(1))
             }
-            StoreError::Corrupt(_) => Self::new(Reason::INTERNAL_ERROR, "something went wrong inside the gateway"),
+            StoreError::Corrupt(_) => Self::new(
+                Reason::INTERNAL_ERROR,
+                "something went wrong inside the gateway",
+            ),
         }
     }
 }

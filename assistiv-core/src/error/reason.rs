@@ -222,9 +222,17 @@ mod tests {
     #[test]
     fn names_are_unique_and_statuses_known() {
         for (i, reason) in Reason::ALL.iter().enumerate() {
-            assert!(Reason::ALL[..i].iter().all(|other| other.as_str() != reason.as_str()), "{reason:?}");
+            assert!(
+                Reason::ALL[..i]
+                    .iter()
+                    .all(|other| other.as_str() != reason.as_str()),
+                "{reason:?}"
+            );
             assert!(reason.status().is_client_error() || reason.status().is_server_error());
-            assert!((reason.code() == "internal_error") == (reason.status().as_u16() == 500), "{reason:?}");
+            assert!(
+                (reason.code() == "internal_error") == (reason.status().as_u16() == 500),
+                "{reason:?}"
+            );
         }
     }
 }

@@ -136,14 +136,21 @@ impl GatewayBuilder {
     /// [`BuildError`].
     pub async fn build(self) -> Result<Gateway, BuildError> {
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
-        let stores = self.stores.unwrap_or_else(|| MemoryStore::new(clock.clone()).into());
+        let stores = self
+            .stores
+            .unwrap_or_else(|| MemoryStore::new(clock.clone()).into());
         let catalogue = self.catalogue.map_or_else(Catalogue::built_in, Ok)?;
         let cipher = match self.cipher {
             Some(cipher) => cipher,
             None => Arc::new(MasterKeyCipher::new(&MasterKeyCipher::generate_key()?)),
         };
-        let billing = Billing::start(stores.ledger.clone(), clock.clone(), self.billing.clone()).await?;
-        let authenticator = Authenticator::new(stores.keys.clone(), clock.clone(), self.operator_key.as_ref());
+        let billing =
+            Billing::start(stores.ledger.clone(), clock.clone(), self.billing.clone()).await?;
+        let authenticator = Authenticator::new(
+            stores.keys.clone(),
+            clock.clone(),
+            self.operator_key.as_ref(),
+        );
         let router = Router::new(
             catalogue,
             self.providers.clone(),
@@ -158,9 +165,15 @@ impl GatewayBuilder {
         let inference = ServiceBuilder::new()
             .layer(AuthenticateLayer::new(authenticator.clone())) // who asks, before anything is read
             .layer(PlanLayer::new(router.clone())) // what is asked, where it may go, what it may cost
-            .layer(AdmitLayer::new(self.concurrent_calls.unwrap_or(CONCURRENT_CALLS))) // refuse before holding money
+            .layer(AdmitLayer::new(
+                self.concurrent_calls.unwrap_or(CONCURRENT_CALLS),
+            )) // refuse before holding money
             .layer(FundLayer::new(billing.clone())) // nothing is sent without a hold
-            .service(Dispatch::new(self.dispatch, runtime.clone(), cut_streams.clone()));
+            .service(Dispatch::new(
+                self.dispatch,
+                runtime.clone(),
+                cut_streams.clone(),
+            ));
         spawn_touches(&runtime, authenticator.clone());
         Ok(Gateway {
             inference,
@@ -201,7 +214,9 @@ impl GatewayBuilder {
 
 impl std::fmt::Debug for GatewayBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("GatewayBuilder").field("providers", &self.providers).finish_non_exhaustive()
+        f.debug_struct("GatewayBuilder")
+            .field("providers", &self.providers)
+            .finish_non_exhaustive()
     }
 }
 
@@ -216,7 +231,10 @@ fn spawn_touches(runtime: &Runtime, authenticator: Authenticator) {
                 _ = every.tick() => {}
             }
             if let Err(error) = authenticator.flush_touched().await {
-                tracing::warn!(error = &error as &dyn std::error::Error, "writing the last use of keys failed");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "writing the last use of keys failed"
+                );
             }
         }
     });

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::ApiKey;
-use crate::auth::{AuthError, Authenticator, KeyKind, KeyScope, KeyScopes, PlatformScope, PresentedKey, Principal};
+use crate::auth::{
+    AuthError, Authenticator, KeyKind, KeyScope, KeyScopes, PlatformScope, PresentedKey, Principal,
+};
 use crate::clock::{Clock, Timestamp};
 use crate::command::{Authority, Command, CommandError, all_valid, check_text};
 use crate::error::{FieldError, Reason};
@@ -100,7 +102,10 @@ impl Authority for Issuer {
     type Over = PlatformId;
 
     fn of(principal: &Principal, over: &PlatformId) -> Result<Self, AuthError> {
-        Ok(Self { scope: principal.manage(*over)?, grantable: principal.grantable() })
+        Ok(Self {
+            scope: principal.manage(*over)?,
+            grantable: principal.grantable(),
+        })
     }
 }
 
@@ -115,10 +120,15 @@ impl Command<Keys> for CreateKey {
             KeyOwner::Platform => KeyKind::Platform,
             KeyOwner::EndUser(_) => KeyKind::EndUser,
         };
-        let scopes = self.scopes.unwrap_or_else(|| default_scopes(kind, &issuer.grantable));
-        let misplaced = kind == KeyKind::EndUser && scopes.iter().any(|scope| scope == KeyScope::Management);
+        let scopes = self
+            .scopes
+            .unwrap_or_else(|| default_scopes(kind, &issuer.grantable));
+        let misplaced =
+            kind == KeyKind::EndUser && scopes.iter().any(|scope| scope == KeyScope::Management);
         let errors = [
-            self.name.as_ref().and_then(|name| check_text("name", name, NAME_MAX)),
+            self.name
+                .as_ref()
+                .and_then(|name| check_text("name", name, NAME_MAX)),
             self.expires_at.filter(|at| *at <= now).map(|_| FieldError {
                 param: "expires_at".to_owned(),
                 message: "must be in the future".to_owned(),
@@ -133,9 +143,17 @@ impl Command<Keys> for CreateKey {
         let (end_user_id, active_max) = match &self.owner {
             KeyOwner::Platform => (None, PLATFORM_KEYS_MAX),
             KeyOwner::EndUser(end_user) => {
-                let user = domain.stores.tenancy.end_user(&issuer.scope, end_user).await.map_err(not_found)?;
+                let user = domain
+                    .stores
+                    .tenancy
+                    .end_user(&issuer.scope, end_user)
+                    .await
+                    .map_err(not_found)?;
                 if !user.is_active {
-                    return Err(CommandError::refused(Reason::END_USER_DISABLED, "this end user is disabled"));
+                    return Err(CommandError::refused(
+                        Reason::END_USER_DISABLED,
+                        "this end user is disabled",
+                    ));
                 }
                 (Some(user.id), ACTIVE_KEYS_MAX)
             }
@@ -155,9 +173,15 @@ impl Command<Keys> for CreateKey {
             expires_at: self.expires_at,
             created_at: now,
         };
-        match domain.stores.keys.create(&issuer.scope, key.clone(), active_max).await {
+        match domain
+            .stores
+            .keys
+            .create(&issuer.scope, key.clone(), active_max)
+            .await
+        {
             Err(StoreError::Conflict(_)) => {
-                let message = format!("at most {active_max} active keys are allowed; revoke one first");
+                let message =
+                    format!("at most {active_max} active keys are allowed; revoke one first");
                 Err(CommandError::refused(Reason::KEY_LIMIT_REACHED, message))
             }
             Err(error) => Err(not_found(error)),
@@ -171,15 +195,29 @@ impl Command<Keys> for ListKeys {
     type Authority = PlatformScope;
     type Output = Listed<ApiKey>;
 
-    async fn run(self, domain: &Keys, scope: PlatformScope) -> Result<Listed<ApiKey>, CommandError> {
+    async fn run(
+        self,
+        domain: &Keys,
+        scope: PlatformScope,
+    ) -> Result<Listed<ApiKey>, CommandError> {
         let end_user_id = match &self.end_user {
             None => None,
-            Some(end_user) => {
-                Some(domain.stores.tenancy.end_user(&scope, end_user).await.map_err(not_found)?.id)
-            }
+            Some(end_user) => Some(
+                domain
+                    .stores
+                    .tenancy
+                    .end_user(&scope, end_user)
+                    .await
+                    .map_err(not_found)?
+                    .id,
+            ),
         };
         let of_end_users = self.of_end_users || end_user_id.is_some();
-        let filter = KeyFilter { of_end_users, end_user_id, is_active: self.is_active };
+        let filter = KeyFilter {
+            of_end_users,
+            end_user_id,
+            is_active: self.is_active,
+        };
         Ok(domain.stores.keys.list(&scope, &filter, self.page).await?)
     }
 }
@@ -190,12 +228,26 @@ impl Command<Keys> for UpdateKey {
     type Output = ApiKey;
 
     async fn run(self, domain: &Keys, scope: PlatformScope) -> Result<ApiKey, CommandError> {
-        all_valid(self.name.as_ref().and_then(|name| check_text("name", name, NAME_MAX)))?;
-        let mut key = domain.stores.keys.key(&scope, self.id).await.map_err(key_not_found)?;
+        all_valid(
+            self.name
+                .as_ref()
+                .and_then(|name| check_text("name", name, NAME_MAX)),
+        )?;
+        let mut key = domain
+            .stores
+            .keys
+            .key(&scope, self.id)
+            .await
+            .map_err(key_not_found)?;
         key.name = self.name.unwrap_or(key.name);
         key.is_active = self.is_active.unwrap_or(key.is_active);
         key.expires_at = self.expires_at.unwrap_or(key.expires_at);
-        domain.stores.keys.update(&scope, &key).await.map_err(key_not_found)?;
+        domain
+            .stores
+            .keys
+            .update(&scope, &key)
+            .await
+            .map_err(key_not_found)?;
         domain.authenticator.forget(scope.platform_id());
         Ok(key)
     }
@@ -208,13 +260,28 @@ impl Command<Keys> for DeleteKey {
 
     async fn run(self, domain: &Keys, scope: PlatformScope) -> Result<(), CommandError> {
         if let Some(end_user) = &self.end_user {
-            let user = domain.stores.tenancy.end_user(&scope, end_user).await.map_err(not_found)?;
-            let key = domain.stores.keys.key(&scope, self.id).await.map_err(key_not_found)?;
+            let user = domain
+                .stores
+                .tenancy
+                .end_user(&scope, end_user)
+                .await
+                .map_err(not_found)?;
+            let key = domain
+                .stores
+                .keys
+                .key(&scope, self.id)
+                .await
+                .map_err(key_not_found)?;
             if key.end_user_id != Some(user.id) {
                 return Err(key_not_found(StoreError::NotFound));
             }
         }
-        domain.stores.keys.delete(&scope, self.id).await.map_err(key_not_found)?;
+        domain
+            .stores
+            .keys
+            .delete(&scope, self.id)
+            .await
+            .map_err(key_not_found)?;
         domain.authenticator.forget(scope.platform_id());
         Ok(())
     }
@@ -232,12 +299,21 @@ fn default_scopes(kind: KeyKind, grantable: &KeyScopes) -> KeyScopes {
 
 /// No key issues wider scopes than its own. An end-user key is narrower than any platform key, whatever its
 /// scopes: it is the kind that limits it.
-fn check_covered(kind: KeyKind, grantable: &KeyScopes, scopes: &KeyScopes) -> Result<(), CommandError> {
+fn check_covered(
+    kind: KeyKind,
+    grantable: &KeyScopes,
+    scopes: &KeyScopes,
+) -> Result<(), CommandError> {
     if kind == KeyKind::EndUser || grantable.cover(scopes) {
         return Ok(());
     }
-    let missing = scopes.iter().find(|scope| !grantable.iter().any(|own| own == *scope));
-    Err(AuthError::InsufficientScope { required: missing.unwrap_or(KeyScope::Management) }.into())
+    let missing = scopes
+        .iter()
+        .find(|scope| !grantable.iter().any(|own| own == *scope));
+    Err(AuthError::InsufficientScope {
+        required: missing.unwrap_or(KeyScope::Management),
+    }
+    .into())
 }
 
 fn key_not_found(error: StoreError) -> CommandError {

@@ -79,7 +79,11 @@ pub struct DeleteLlmConfig(pub LlmConfigId);
 
 /// Where the secret of a config is sealed for.
 pub(crate) fn config_place(id: LlmConfigId) -> SecretPlace {
-    SecretPlace { table: "llm_configs", column: "secret", row: id.as_uuid() }
+    SecretPlace {
+        table: "llm_configs",
+        column: "secret",
+        row: id.as_uuid(),
+    }
 }
 
 impl Command<LlmConfigs> for CreateLlmConfig {
@@ -87,7 +91,11 @@ impl Command<LlmConfigs> for CreateLlmConfig {
     type Authority = PlatformScope;
     type Output = LlmConfig;
 
-    async fn run(self, domain: &LlmConfigs, scope: PlatformScope) -> Result<LlmConfig, CommandError> {
+    async fn run(
+        self,
+        domain: &LlmConfigs,
+        scope: PlatformScope,
+    ) -> Result<LlmConfig, CommandError> {
         let unknown = domain.router.catalogue().provider(&self.provider).is_none();
         let errors = [
             unknown.then(|| FieldError {
@@ -95,7 +103,9 @@ impl Command<LlmConfigs> for CreateLlmConfig {
                 message: format!("`{}` is not a provider of this gateway", self.provider),
             }),
             check_api_key(&self.api_key),
-            self.name.as_ref().and_then(|name| check_text("name", name, NAME_MAX)),
+            self.name
+                .as_ref()
+                .and_then(|name| check_text("name", name, NAME_MAX)),
             check_priority(self.priority),
         ];
         all_valid(errors.into_iter().flatten())?;
@@ -124,7 +134,11 @@ impl Command<LlmConfigs> for ListLlmConfigs {
     type Authority = PlatformScope;
     type Output = Listed<LlmConfig>;
 
-    async fn run(self, domain: &LlmConfigs, scope: PlatformScope) -> Result<Listed<LlmConfig>, CommandError> {
+    async fn run(
+        self,
+        domain: &LlmConfigs,
+        scope: PlatformScope,
+    ) -> Result<Listed<LlmConfig>, CommandError> {
         Ok(domain.store.list(&scope, self.page).await?)
     }
 }
@@ -134,7 +148,11 @@ impl Command<LlmConfigs> for ReadLlmConfig {
     type Authority = PlatformScope;
     type Output = LlmConfig;
 
-    async fn run(self, domain: &LlmConfigs, scope: PlatformScope) -> Result<LlmConfig, CommandError> {
+    async fn run(
+        self,
+        domain: &LlmConfigs,
+        scope: PlatformScope,
+    ) -> Result<LlmConfig, CommandError> {
         domain.store.config(&scope, self.0).await.map_err(not_found)
     }
 }
@@ -144,7 +162,11 @@ impl Command<LlmConfigs> for UpdateLlmConfig {
     type Authority = PlatformScope;
     type Output = LlmConfig;
 
-    async fn run(self, domain: &LlmConfigs, scope: PlatformScope) -> Result<LlmConfig, CommandError> {
+    async fn run(
+        self,
+        domain: &LlmConfigs,
+        scope: PlatformScope,
+    ) -> Result<LlmConfig, CommandError> {
         let name = self.name.as_ref().and_then(Option::as_ref);
         let errors = [
             self.api_key.as_ref().and_then(check_api_key),
@@ -152,7 +174,11 @@ impl Command<LlmConfigs> for UpdateLlmConfig {
             self.priority.and_then(check_priority),
         ];
         all_valid(errors.into_iter().flatten())?;
-        let mut config = domain.store.config(&scope, self.id).await.map_err(not_found)?;
+        let mut config = domain
+            .store
+            .config(&scope, self.id)
+            .await
+            .map_err(not_found)?;
         if let Some(name) = self.name {
             config.name = name;
         }
@@ -163,8 +189,15 @@ impl Command<LlmConfigs> for UpdateLlmConfig {
         config.is_default = self.is_default.unwrap_or(config.is_default);
         config.is_active = self.is_active.unwrap_or(config.is_active);
         config.updated_at = domain.clock.now();
-        let secret = self.api_key.map(|key| domain.seal(config.id, &key)).transpose()?;
-        let updated = domain.store.update(&scope, &config, secret).await.map_err(not_found)?;
+        let secret = self
+            .api_key
+            .map(|key| domain.seal(config.id, &key))
+            .transpose()?;
+        let updated = domain
+            .store
+            .update(&scope, &config, secret)
+            .await
+            .map_err(not_found)?;
         domain.router.forget(scope.platform_id()).await;
         Ok(updated)
     }
@@ -176,7 +209,11 @@ impl Command<LlmConfigs> for DeleteLlmConfig {
     type Output = ();
 
     async fn run(self, domain: &LlmConfigs, scope: PlatformScope) -> Result<(), CommandError> {
-        domain.store.delete(&scope, self.0).await.map_err(not_found)?;
+        domain
+            .store
+            .delete(&scope, self.0)
+            .await
+            .map_err(not_found)?;
         domain.router.forget(scope.platform_id()).await;
         Ok(())
     }
@@ -185,7 +222,9 @@ impl Command<LlmConfigs> for DeleteLlmConfig {
 impl LlmConfigs {
     fn seal(&self, id: LlmConfigId, key: &SecretString) -> Result<StoredSecret, CommandError> {
         let sealed = self.cipher.seal(config_place(id), key);
-        sealed.map(StoredSecret).map_err(|error| CommandError::Internal(Box::new(error)))
+        sealed
+            .map(StoredSecret)
+            .map_err(|error| CommandError::Internal(Box::new(error)))
     }
 }
 

@@ -27,7 +27,9 @@ impl ChatWriter {
     /// A writer for the answer to a request.
     pub fn new(request: &InferenceRequest, target: &Target) -> Self {
         let id = uuid::Uuid::now_v7();
-        let created = id.get_timestamp().map_or(0, |at| i64::try_from(at.to_unix().0).unwrap_or(0));
+        let created = id
+            .get_timestamp()
+            .map_or(0, |at| i64::try_from(at.to_unix().0).unwrap_or(0));
         Self {
             id: format!("chatcmpl-{}", id.simple()),
             created,
@@ -47,7 +49,11 @@ impl ChatWriter {
             self.text.push_str(text);
             return;
         }
-        let delta = if self.begun { json!({ "content": text }) } else { json!({ "role": "assistant", "content": text }) };
+        let delta = if self.begun {
+            json!({ "content": text })
+        } else {
+            json!({ "role": "assistant", "content": text })
+        };
         self.begun = true;
         out.content(self.chunk(delta, Value::Null));
     }
@@ -74,7 +80,9 @@ impl ChatWriter {
     pub fn end(&mut self, out: &mut Output) {
         let usage = out.usage().map(usage_json);
         if self.stream {
-            if self.include_usage && let Some(usage) = usage {
+            if self.include_usage
+                && let Some(usage) = usage
+            {
                 let mut chunk = self.head("chat.completion.chunk", json!([]));
                 chunk["usage"] = usage;
                 out.terminal(frame(&chunk));
@@ -94,7 +102,8 @@ impl ChatWriter {
     }
 
     fn chunk(&self, delta: Value, finish_reason: Value) -> String {
-        let choice = json!({ "index": 0, "delta": delta, "logprobs": null, "finish_reason": finish_reason });
+        let choice =
+            json!({ "index": 0, "delta": delta, "logprobs": null, "finish_reason": finish_reason });
         frame(&self.head("chat.completion.chunk", json!([choice])))
     }
 

@@ -93,7 +93,9 @@ impl ProviderErrorKind {
             Self::UnsupportedValue => "the model does not take one of the values",
             Self::ModelNotFound => "the provider does not know this model",
             Self::PayloadTooLarge => "the request is too large for the provider",
-            Self::Auth => "the provider refused this platform's provider key; replace it in the LLM config",
+            Self::Auth => {
+                "the provider refused this platform's provider key; replace it in the LLM config"
+            }
             Self::Quota => "this platform's account at the provider is used up",
             Self::RateLimited => "the provider limits the rate of this platform's requests",
             Self::Overloaded => "the provider is overloaded",
@@ -110,7 +112,13 @@ impl ProviderErrorKind {
 impl ProviderError {
     /// An error with the standard message of its kind.
     pub fn new(kind: ProviderErrorKind) -> Self {
-        Self { kind, message: kind.message().to_owned(), param: None, retry_after: None, source: None }
+        Self {
+            kind,
+            message: kind.message().to_owned(),
+            param: None,
+            retry_after: None,
+            source: None,
+        }
     }
 
     /// Replaces the message. The text must be safe for the caller.
@@ -161,9 +169,9 @@ impl From<TransportError> for ProviderError {
     fn from(error: TransportError) -> Self {
         let kind = match error.kind() {
             TransportErrorKind::Timeout => ProviderErrorKind::Timeout,
-            TransportErrorKind::Connect | TransportErrorKind::Refused | TransportErrorKind::Broken => {
-                ProviderErrorKind::Failed
-            }
+            TransportErrorKind::Connect
+            | TransportErrorKind::Refused
+            | TransportErrorKind::Broken => ProviderErrorKind::Failed,
         };
         Self::new(kind).with_source(error)
     }

@@ -11,9 +11,12 @@ use bytes::{Bytes, BytesMut};
 /// The longest line.
 pub const LINE_MAX: usize = 1 << 20;
 
-/// A line is longer than [`LINE_MAX`].
+/// The longest event, all its lines together.
+pub const EVENT_MAX: usize = 4 << 20;
+
+/// A line is longer than [`LINE_MAX`], or an event than [`EVENT_MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a line of the stream is longer than {LINE_MAX} bytes")]
+#[error("a line or an event of the stream is too long")]
 pub struct SseError;
 
 /// Takes bytes, gives the data of events.
@@ -22,7 +25,8 @@ pub struct Splitter {
     line: BytesMut,
     /// Bytes of `line` that are known to hold no line end.
     scanned: usize,
-    data: Option<Bytes>,
+    /// The `data` lines of the event so far, joined.
+    data: Option<BytesMut>,
     events: VecDeque<Bytes>,
     /// The last byte was CR: a LF that follows belongs to it.
     after_cr: bool,
@@ -50,7 +54,11 @@ impl Splitter {
             }
             let Some(at) = memchr::memchr2(b'\n', b'\r', &self.line[self.scanned..]) else {
                 self.scanned = self.line.len();
-                return if self.scanned > LINE_MAX { Err(SseError) } else { Ok(()) };
+                return if self.scanned > LINE_MAX {
+                    Err(SseError)
+                } else {
+                    Ok(())
+                };
             };
             let end = self.scanned + at;
             if end > LINE_MAX {
@@ -60,7 +68,7 @@ impl Splitter {
             let line = self.line.split_to(end).freeze();
             let _ = self.line.split_to(1);
             self.scanned = 0;
-            self.take_line(line);
+            self.take_line(line)?;
         }
     }
 
@@ -69,7 +77,7 @@ impl Splitter {
         self.events.pop_front()
     }
 
-    fn take_line(&mut self, mut line: Bytes) {
+    fn take_line(&mut self, mut line: Bytes) -> Result<(), SseError> {
         if !self.begun {
             self.begun = true;
             if line.starts_with(b"\xef\xbb\xbf") {
@@ -77,20 +85,28 @@ impl Splitter {
             }
         }
         if line.is_empty() {
-            self.events.extend(self.data.take());
-            return;
+            self.events.extend(self.data.take().map(BytesMut::freeze));
+            return Ok(());
         }
-        let Some(rest) = line.strip_prefix(b"data") else { return };
+        let Some(rest) = line.strip_prefix(b"data") else {
+            return Ok(());
+        };
         let value = match rest {
             [b':', b' ', ..] => line.slice(6..),
             [b':', ..] => line.slice(5..),
             [] => Bytes::new(),
-            _ => return,
+            _ => return Ok(()),
         };
-        self.data = Some(match self.data.take() {
-            None => value,
-            Some(before) => [&before[..], b"\n", &value[..]].concat().into(),
-        });
+        match &mut self.data {
+            // The common case, one line: the slice is taken over without a copy.
+            None => self.data = Some(value.into()),
+            Some(data) if data.len() + value.len() > EVENT_MAX => return Err(SseError),
+            Some(data) => {
+                data.extend_from_slice(b"\n");
+                data.extend_from_slice(&value);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -115,14 +131,21 @@ mod tests {
     #[test]
     fn reads_events_whatever_ends_their_lines() {
         let events = split(&[STREAM]);
-        assert_eq!(events, [&b"one"[..], b"two\n2", b"{\"a\":\"\xc3\xa9\"}", b""]);
+        assert_eq!(
+            events,
+            [&b"one"[..], b"two\n2", b"{\"a\":\"\xc3\xa9\"}", b""]
+        );
     }
 
     #[test]
     fn every_split_gives_the_same_events() {
         let whole = split(&[STREAM]);
         for at in 0..=STREAM.len() {
-            assert_eq!(split(&[&STREAM[..at], &STREAM[at..]]), whole, "split at {at}");
+            assert_eq!(
+                split(&[&STREAM[..at], &STREAM[at..]]),
+                whole,
+                "split at {at}"
+            );
         }
         let bytes: Vec<&[u8]> = STREAM.chunks(1).collect();
         assert_eq!(split(&bytes), whole);
@@ -133,6 +156,14 @@ mod tests {
         let mut splitter = Splitter::new();
         let long = vec![b'x'; LINE_MAX + 1];
         assert_eq!(splitter.push(long.into()), Err(SseError));
+    }
+
+    #[test]
+    fn an_event_has_a_limit() {
+        let mut splitter = Splitter::new();
+        let line = Bytes::from(format!("data: {}\n", "x".repeat(LINE_MAX - 8)));
+        let pushed: Result<Vec<()>, _> = (0..6).map(|_| splitter.push(line.clone())).collect();
+        assert_eq!(pushed, Err(SseError));
     }
 
     proptest! {

@@ -41,7 +41,10 @@ pub trait Transport: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`TransportError`] when there is no answer. An answer that is an error is no transport error.
-    async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<UpstreamBody>, TransportError>;
+    async fn send(
+        &self,
+        request: http::Request<Bytes>,
+    ) -> Result<http::Response<UpstreamBody>, TransportError>;
 }
 
 // === impl TransportError ===
@@ -67,5 +70,7 @@ impl TransportError {
 
 /// A body that is all there, for transports that do not use a network.
 pub fn full_body(bytes: impl Into<Bytes>) -> UpstreamBody {
-    http_body_util::Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+    http_body_util::Full::new(bytes.into())
+        .map_err(|never| match never {})
+        .boxed_unsync()
 }

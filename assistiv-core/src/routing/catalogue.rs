@@ -200,13 +200,19 @@ impl Catalogue {
             model.resolve();
             for route in &model.routes {
                 if !self.providers.contains_key(&route.provider) {
-                    return Err(contradiction(&model.slug, format!("names the unknown provider `{}`", route.provider)));
+                    return Err(contradiction(
+                        &model.slug,
+                        format!("names the unknown provider `{}`", route.provider),
+                    ));
                 }
             }
             self.names.retain(|_, slug| *slug != model.slug);
             for name in std::iter::once(&model.slug).chain(&model.aliases) {
                 if let Some(other) = self.names.insert(name.clone(), model.slug.clone()) {
-                    return Err(contradiction(&model.slug, format!("claims `{name}`, which is `{other}`")));
+                    return Err(contradiction(
+                        &model.slug,
+                        format!("claims `{name}`, which is `{other}`"),
+                    ));
                 }
             }
             self.models.insert(model.slug.clone(), Arc::new(model));
@@ -218,11 +224,14 @@ impl Catalogue {
     ///
     /// # Errors
     /// [`CatalogueError::Contradiction`] when there is no such provider.
-    pub fn set_base_url(&mut self, slug: &ProviderSlug, base_url: &str) -> Result<(), CatalogueError> {
-        let provider = self
-            .providers
-            .get_mut(slug)
-            .ok_or_else(|| CatalogueError::Contradiction(format!("there is no provider `{slug}`")))?;
+    pub fn set_base_url(
+        &mut self,
+        slug: &ProviderSlug,
+        base_url: &str,
+    ) -> Result<(), CatalogueError> {
+        let provider = self.providers.get_mut(slug).ok_or_else(|| {
+            CatalogueError::Contradiction(format!("there is no provider `{slug}`"))
+        })?;
         provider.base_url = base_url.trim_end_matches('/').into();
         Ok(())
     }
@@ -262,7 +271,10 @@ fn contradiction(model: &ModelSlug, what: String) -> CatalogueError {
 impl CatalogueProvider {
     /// The provider's id.
     pub fn id(&self) -> ProviderId {
-        ProviderId::from_uuid(Uuid::new_v5(&NAMESPACE, format!("provider/{}", self.slug).as_bytes()))
+        ProviderId::from_uuid(Uuid::new_v5(
+            &NAMESPACE,
+            format!("provider/{}", self.slug).as_bytes(),
+        ))
     }
 }
 
@@ -303,8 +315,15 @@ impl CatalogueRoute {
     pub fn prices_at(&self, at: Timestamp) -> Vec<Arc<Price>> {
         let mut tiers: Vec<Arc<Price>> = Vec::new();
         // Versions are in the order of their dates, so the last that is not in the future wins.
-        for version in self.versions.iter().filter(|version| version.effective_from <= at) {
-            match tiers.iter_mut().find(|price| price.service_tier == version.service_tier) {
+        for version in self
+            .versions
+            .iter()
+            .filter(|version| version.effective_from <= at)
+        {
+            match tiers
+                .iter_mut()
+                .find(|price| price.service_tier == version.service_tier)
+            {
                 Some(price) => *price = version.clone(),
                 None => tiers.push(version.clone()),
             }
@@ -344,25 +363,41 @@ mod tests {
         let catalogue = Catalogue::built_in().unwrap();
         let now: Timestamp = "2026-11-23T00:00:00Z".parse().unwrap();
         for slug in ["openai", "anthropic", "google", "xai", "echo"] {
-            assert!(catalogue.provider(&slug.parse().unwrap()).is_some(), "{slug}");
+            assert!(
+                catalogue.provider(&slug.parse().unwrap()).is_some(),
+                "{slug}"
+            );
         }
         for model in catalogue.models() {
             for route in &model.routes {
                 let prices = route.prices_at(now);
-                assert!(prices.first().is_some_and(|p| p.service_tier == "standard"), "{}", model.slug);
+                assert!(
+                    prices.first().is_some_and(|p| p.service_tier == "standard"),
+                    "{}",
+                    model.slug
+                );
             }
         }
         let mini = catalogue.model("gpt-4o-mini-2024-07-18").unwrap();
         assert_eq!(mini.slug.as_str(), "gpt-4o-mini");
-        let usage = crate::billing::Usage { input: 1_000_000, output: 1_000_000, ..Default::default() };
-        let cost = mini.routes[0].prices_at(now)[0].cost(&usage, Default::default()).unwrap();
+        let usage = crate::billing::Usage {
+            input: 1_000_000,
+            output: 1_000_000,
+            ..Default::default()
+        };
+        let cost = mini.routes[0].prices_at(now)[0]
+            .cost(&usage, Default::default())
+            .unwrap();
         assert_eq!(cost.wallet.to_string(), "0.750000");
     }
 
     #[test]
     fn a_name_belongs_to_one_model() {
         let text = r#"{"models":[{"slug":"x","aliases":["gpt-4o"],"released":"2026-01-01T00:00:00Z","routes":[]}]}"#;
-        assert!(matches!(Catalogue::built_in().unwrap().extended(text), Err(CatalogueError::Contradiction(_))));
+        assert!(matches!(
+            Catalogue::built_in().unwrap().extended(text),
+            Err(CatalogueError::Contradiction(_))
+        ));
     }
 
     #[test]
@@ -378,7 +413,13 @@ mod tests {
         let route = &catalogue.model("m").unwrap().routes[0];
         let at = |time: &str| route.prices_at(time.parse().unwrap());
         assert!(at("2025-12-31T00:00:00Z").is_empty());
-        assert_eq!(at("2026-05-31T23:59:59Z")[0].rates.input, Some("1".parse().unwrap()));
-        assert_eq!(at("2026-06-01T00:00:00Z")[0].rates.input, Some("2".parse().unwrap()));
+        assert_eq!(
+            at("2026-05-31T23:59:59Z")[0].rates.input,
+            Some("1".parse().unwrap())
+        );
+        assert_eq!(
+            at("2026-06-01T00:00:00Z")[0].rates.input,
+            Some("2".parse().unwrap())
+        );
     }
 }

@@ -19,17 +19,28 @@ pub(super) fn estimate(
     markup: Markup,
     options: &BillingOptions,
 ) -> Estimate {
-    let cap = if request.is_stream() { STREAM_OUTPUT } else { WHOLE_OUTPUT };
-    let output = [request.output_limit().map(|(_, limit)| limit), model.max_output_tokens, Some(cap)]
-        .into_iter()
-        .flatten()
-        .min()
-        .unwrap_or(cap);
+    let cap = if request.is_stream() {
+        STREAM_OUTPUT
+    } else {
+        WHOLE_OUTPUT
+    };
+    let output = [
+        request.output_limit().map(|(_, limit)| limit),
+        model.max_output_tokens,
+        Some(cap),
+    ]
+    .into_iter()
+    .flatten()
+    .min()
+    .unwrap_or(cap);
     let asked_tier = request.service_tier.as_deref();
     let mut prices = Vec::new();
     for target in targets {
         for price in [target.price(None), target.price(asked_tier)] {
-            if !prices.iter().any(|known| std::sync::Arc::ptr_eq(known, price)) {
+            if !prices
+                .iter()
+                .any(|known| std::sync::Arc::ptr_eq(known, price))
+            {
                 prices.push(price.clone());
             }
         }

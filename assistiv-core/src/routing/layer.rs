@@ -35,7 +35,10 @@ impl<S> Layer<S> for PlanLayer {
     type Service = PlanCalls<S>;
 
     fn layer(&self, inner: S) -> PlanCalls<S> {
-        PlanCalls { inner, router: self.router.clone() }
+        PlanCalls {
+            inner,
+            router: self.router.clone(),
+        }
     }
 }
 

@@ -72,7 +72,42 @@ impl Target {
             Some(tier) => tier,
         };
         // A route without a price is never planned, so there is a first.
-        self.prices.iter().find(|price| price.service_tier == tier).unwrap_or(&self.prices[0])
+        self.prices
+            .iter()
+            .find(|price| price.service_tier == tier)
+            .unwrap_or(&self.prices[0])
+    }
+}
+
+/// For the tests of adapters.
+#[cfg(any(test, feature = "testing"))]
+impl Target {
+    /// A target of a catalogue's model on its first route, without a credential.
+    ///
+    /// `None` when the model, its route or a price in force is missing.
+    pub fn for_testing(
+        catalogue: &super::Catalogue,
+        model: &str,
+        registered: Registered,
+        at: crate::clock::Timestamp,
+    ) -> Option<Self> {
+        let model = catalogue.model(model)?;
+        let route = model.routes.first()?;
+        let prices = route.prices_at(at);
+        (!prices.is_empty()).then_some(())?;
+        Some(Self {
+            provider: route.provider.clone(),
+            registered,
+            base_url: catalogue.provider(&route.provider)?.base_url.clone(),
+            slug: model.slug.clone(),
+            model_id: model.id(),
+            upstream_model: route.provider_model_id.clone(),
+            limit_field: route.limit_field(None),
+            output_limit: None,
+            prices: prices.into(),
+            config: None,
+            credential: None,
+        })
     }
 }
 

@@ -8,11 +8,11 @@ use arc_swap::ArcSwap;
 use moka::future::Cache;
 use tokio::time::Instant;
 
+use super::PlanError;
 use super::catalogue::{Catalogue, CatalogueModel, CatalogueRoute, ModelMode, UpstreamApi};
 use super::estimate::estimate;
 use super::plan::{Plan, Target};
 use super::slug::ModelSlug;
-use super::PlanError;
 use crate::auth::{Identity, PlatformScope};
 use crate::billing::BillingOptions;
 use crate::call::{InferenceRequest, Operation};
@@ -99,7 +99,11 @@ impl Router {
     ///
     /// # Errors
     /// [`PlanError`] when there is no way to serve it.
-    pub async fn plan(&self, identity: &Identity, request: &InferenceRequest) -> Result<Plan, PlanError> {
+    pub async fn plan(
+        &self,
+        identity: &Identity,
+        request: &InferenceRequest,
+    ) -> Result<Plan, PlanError> {
         let catalogue = self.catalogue();
         let not_found = || self.not_found(&catalogue, request.model());
         let (Some(scope), Some(profile)) = (identity.platform(), identity.profile()) else {
@@ -132,10 +136,20 @@ impl Router {
         match (targets.is_empty(), unpriced, sealed) {
             (false, ..) => {}
             (true, _, 1..) => return Err(PlanError::Secret),
-            (true, 1.., _) => return Err(PlanError::PricingMissing { model: model.slug.clone() }),
+            (true, 1.., _) => {
+                return Err(PlanError::PricingMissing {
+                    model: model.slug.clone(),
+                });
+            }
             (true, ..) => return Err(not_found()),
         }
-        let estimate = estimate(request, model, &targets, profile.settings.markup(), &self.0.billing);
+        let estimate = estimate(
+            request,
+            model,
+            &targets,
+            profile.settings.markup(),
+            &self.0.billing,
+        );
         Ok(Plan { targets, estimate })
     }
 
@@ -147,7 +161,10 @@ impl Router {
         let catalogue = self.catalogue();
         let keys = self.keys(scope).await?;
         let now = self.0.clock.now();
-        let mut listed: Vec<_> = catalogue.models().filter_map(|model| self.listed(model, &keys, now)).collect();
+        let mut listed: Vec<_> = catalogue
+            .models()
+            .filter_map(|model| self.listed(model, &keys, now))
+            .collect();
         listed.sort_by(|a, b| a.slug.cmp(&b.slug));
         Ok(listed)
     }
@@ -159,7 +176,9 @@ impl Router {
     pub async fn model(&self, scope: &PlatformScope, name: &str) -> Result<ListedModel, PlanError> {
         let catalogue = self.catalogue();
         let keys = self.keys(scope).await?;
-        let listed = catalogue.model(name).and_then(|model| self.listed(model, &keys, self.0.clock.now()));
+        let listed = catalogue
+            .model(name)
+            .and_then(|model| self.listed(model, &keys, self.0.clock.now()));
         let slug = name.parse::<ModelSlug>().ok();
         match (listed, slug) {
             (Some(listed), Some(slug)) => Ok(ListedModel { slug, ..listed }),
@@ -173,16 +192,27 @@ impl Router {
         self.0.platforms.invalidate(&platform).await;
     }
 
-    fn listed(&self, model: &CatalogueModel, keys: &[PlatformKey], now: Timestamp) -> Option<ListedModel> {
+    fn listed(
+        &self,
+        model: &CatalogueModel,
+        keys: &[PlatformKey],
+        now: Timestamp,
+    ) -> Option<ListedModel> {
         if model.mode != ModelMode::Chat {
             return None;
         }
         let usable = |c: &Candidate<'_>| !c.is_sealed() && !c.route.prices_at(now).is_empty();
         let mut candidates = self.candidates(model, keys, Operation::ChatCompletions);
         candidates.retain(usable);
-        let first = candidates.iter().min_by_key(|candidate| candidate.order())?;
+        let first = candidates
+            .iter()
+            .min_by_key(|candidate| candidate.order())?;
         let owned_by = first.route.provider.clone();
-        Some(ListedModel { slug: model.slug.clone(), released: model.released, owned_by })
+        Some(ListedModel {
+            slug: model.slug.clone(),
+            released: model.released,
+            owned_by,
+        })
     }
 
     fn candidates<'a>(
@@ -192,8 +222,14 @@ impl Router {
         operation: Operation,
     ) -> Vec<Candidate<'a>> {
         let mut candidates = Vec::new();
-        for route in model.routes.iter().filter(|route| route.upstream_api == UpstreamApi::Chat) {
-            let Some(registered) = self.0.providers.find(&route.provider) else { continue };
+        for route in model
+            .routes
+            .iter()
+            .filter(|route| route.upstream_api == UpstreamApi::Chat)
+        {
+            let Some(registered) = self.0.providers.find(&route.provider) else {
+                continue;
+            };
             if registered.provider.support(operation) == Support::Unsupported {
                 continue;
             }
@@ -203,9 +239,16 @@ impl Router {
             }
             let serves = |key: &&PlatformKey| {
                 key.config.provider == route.provider
-                    && key.config.models.as_ref().is_none_or(|models| models.contains(&model.slug))
+                    && key
+                        .config
+                        .models
+                        .as_ref()
+                        .is_none_or(|models| models.contains(&model.slug))
             };
-            candidates.extend(keys.iter().filter(serves).map(|key| Candidate { route, key: Some(key) }));
+            candidates.extend(keys.iter().filter(serves).map(|key| Candidate {
+                route,
+                key: Some(key),
+            }));
         }
         candidates
     }
@@ -223,7 +266,10 @@ impl Router {
             provider: route.provider.clone(),
             registered: self.0.providers.find(&route.provider)?.clone(),
             base_url: catalogue.provider(&route.provider)?.base_url.clone(),
-            slug: request.model().parse().unwrap_or_else(|_| model.slug.clone()),
+            slug: request
+                .model()
+                .parse()
+                .unwrap_or_else(|_| model.slug.clone()),
             model_id: model.id(),
             upstream_model: route.provider_model_id.clone(),
             limit_field: route.limit_field(request.output_limit().map(|(field, _)| field)),
@@ -238,7 +284,9 @@ impl Router {
         let inner = &self.0;
         let id = scope.platform_id();
         let current = inner.epoch.load(Ordering::Acquire);
-        let stale = |entry: &Entry| entry.keys.is_none() || entry.epoch < current || entry.at.elapsed() > FRESH_FOR;
+        let stale = |entry: &Entry| {
+            entry.keys.is_none() || entry.epoch < current || entry.at.elapsed() > FRESH_FOR
+        };
         if let Some(entry) = inner.platforms.get(&id).await
             && let Some(keys) = &entry.keys
             && !stale(&entry)
@@ -249,19 +297,34 @@ impl Router {
         let load = async {
             let epoch = inner.epoch.load(Ordering::Acquire);
             let keys = match inner.configs.active(scope).await {
-                Ok(rows) => Some(rows.into_iter().map(|(config, secret)| inner.open(config, &secret.0)).collect()),
+                Ok(rows) => Some(
+                    rows.into_iter()
+                        .map(|(config, secret)| inner.open(config, &secret.0))
+                        .collect(),
+                ),
                 Err(error) => {
                     failure = Some(error);
                     None
                 }
             };
-            Entry { keys, epoch, at: Instant::now() }
+            Entry {
+                keys,
+                epoch,
+                at: Instant::now(),
+            }
         };
-        let entry = inner.platforms.entry(id).or_insert_with_if(load, |entry| stale(entry)).await.into_value();
+        let entry = inner
+            .platforms
+            .entry(id)
+            .or_insert_with_if(load, |entry| stale(entry))
+            .await
+            .into_value();
         match (entry.keys, failure) {
             (Some(keys), _) => Ok(keys),
             (None, Some(error)) => Err(error),
-            (None, None) => Err(StoreError::unavailable("the look-up of provider keys failed")),
+            (None, None) => Err(StoreError::unavailable(
+                "the look-up of provider keys failed",
+            )),
         }
     }
 
@@ -272,7 +335,10 @@ impl Router {
             .filter(|(distance, slug)| *distance <= slug.as_str().len() / 3)
             .min_by_key(|(distance, slug)| (*distance, slug.as_str().to_owned()));
         let model = asked.chars().take(80).collect();
-        PlanError::ModelNotFound { model, suggestion: nearest.map(|(_, slug)| slug.clone()) }
+        PlanError::ModelNotFound {
+            model,
+            suggestion: nearest.map(|(_, slug)| slug.clone()),
+        }
     }
 }
 
@@ -282,13 +348,18 @@ impl Inner {
         if opened.is_err() {
             tracing::error!(config = %config.id, "a provider key cannot be opened with this master key");
         }
-        PlatformKey { config, credential: opened.ok().map(Credential::new) }
+        PlatformKey {
+            config,
+            credential: opened.ok().map(Credential::new),
+        }
     }
 }
 
 impl std::fmt::Debug for Router {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Router").field("providers", &self.0.providers).finish_non_exhaustive()
+        f.debug_struct("Router")
+            .field("providers", &self.0.providers)
+            .finish_non_exhaustive()
     }
 }
 
@@ -315,21 +386,38 @@ impl Candidate<'_> {
 }
 
 fn serves(model: &CatalogueModel, request: &InferenceRequest) -> Result<(), PlanError> {
-    let unsupported = |mode| PlanError::UnsupportedEndpoint { model: model.slug.clone(), mode };
+    let unsupported = |mode| PlanError::UnsupportedEndpoint {
+        model: model.slug.clone(),
+        mode,
+    };
     if model.mode == ModelMode::Embedding {
         return Err(unsupported("embeddings"));
     }
-    if !model.routes.is_empty() && model.routes.iter().all(|route| route.upstream_api == UpstreamApi::Responses) {
+    if !model.routes.is_empty()
+        && model
+            .routes
+            .iter()
+            .all(|route| route.upstream_api == UpstreamApi::Responses)
+    {
         return Err(unsupported("the Responses API"));
     }
     if let (Some(min), Some((field, limit))) = (model.min_output_tokens, request.output_limit())
         && limit < min
     {
-        return Err(PlanError::OutputLimitTooSmall { param: field.as_str(), min });
+        return Err(PlanError::OutputLimitTooSmall {
+            param: field.as_str(),
+            min,
+        });
     }
     // Counted without a tokenizer, a prompt may look up to twice its size: only a hopeless one is refused here.
-    if let Some(limit) = model.context_window.filter(|limit| request.prompt_tokens() / 2 > *limit) {
-        return Err(PlanError::ContextLength { tokens: request.prompt_tokens() / 2, limit });
+    if let Some(limit) = model
+        .context_window
+        .filter(|limit| request.prompt_tokens() / 2 > *limit)
+    {
+        return Err(PlanError::ContextLength {
+            tokens: request.prompt_tokens() / 2,
+            limit,
+        });
     }
     Ok(())
 }

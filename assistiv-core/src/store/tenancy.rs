@@ -95,7 +95,11 @@ pub trait TenancyStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::Conflict`] (`slug`) when the slug is taken.
-    async fn create_platform(&self, scope: &OperatorScope, new: NewPlatform) -> Result<Platform, StoreError>;
+    async fn create_platform(
+        &self,
+        scope: &OperatorScope,
+        new: NewPlatform,
+    ) -> Result<Platform, StoreError>;
 
     /// Platforms, newest first.
     async fn platforms(
@@ -115,7 +119,11 @@ pub trait TenancyStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::NotFound`]; [`StoreError::Conflict`] (`slug`).
-    async fn update_platform(&self, scope: &PlatformScope, platform: &Platform) -> Result<(), StoreError>;
+    async fn update_platform(
+        &self,
+        scope: &PlatformScope,
+        platform: &Platform,
+    ) -> Result<(), StoreError>;
 
     /// Removes the scope's platform with its end users, keys, LLM configs, budgets and wallet. Accounts are
     /// blocked; ledger entries stay.
@@ -130,7 +138,11 @@ pub trait TenancyStore: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError::NotFound`] when the platform is gone; [`StoreError::Conflict`] (`inactive end user`) when
     /// the existing user is inactive, and then nothing changes.
-    async fn create_end_user(&self, scope: &PlatformScope, new: NewEndUser) -> Result<Upsert<EndUser>, StoreError>;
+    async fn create_end_user(
+        &self,
+        scope: &PlatformScope,
+        new: NewEndUser,
+    ) -> Result<Upsert<EndUser>, StoreError>;
 
     /// End users of the platform, newest first.
     async fn end_users(
@@ -144,35 +156,57 @@ pub trait TenancyStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::NotFound`].
-    async fn end_user(&self, scope: &PlatformScope, end_user: &EndUserRef) -> Result<EndUser, StoreError>;
+    async fn end_user(
+        &self,
+        scope: &PlatformScope,
+        end_user: &EndUserRef,
+    ) -> Result<EndUser, StoreError>;
 
     /// Replaces `display_name`, `metadata`, `is_active` and `updated_at`.
     ///
     /// # Errors
     /// [`StoreError::NotFound`].
-    async fn update_end_user(&self, scope: &PlatformScope, end_user: &EndUser) -> Result<(), StoreError>;
+    async fn update_end_user(
+        &self,
+        scope: &PlatformScope,
+        end_user: &EndUser,
+    ) -> Result<(), StoreError>;
 
     /// Removes an end user with its keys and budget. Its account is blocked; ledger entries stay.
     ///
     /// # Errors
     /// [`StoreError::NotFound`].
-    async fn delete_end_user(&self, scope: &PlatformScope, id: EndUserId) -> Result<(), StoreError>;
+    async fn delete_end_user(&self, scope: &PlatformScope, id: EndUserId)
+    -> Result<(), StoreError>;
 }
 
 /// API keys.
 #[async_trait]
 pub trait KeyStore: Send + Sync + 'static {
     /// Finds a key by its digest, with what authentication needs of its holder.
-    async fn find_by_digest(&self, scope: &DigestScope, digest: &KeyDigest) -> Result<Option<KeyRecord>, StoreError>;
+    async fn find_by_digest(
+        &self,
+        scope: &DigestScope,
+        digest: &KeyDigest,
+    ) -> Result<Option<KeyRecord>, StoreError>;
 
     /// Stamps keys as used. Unknown ones are passed over.
-    async fn touch(&self, scope: &DigestScope, used: &[(KeyId, Timestamp)]) -> Result<(), StoreError>;
+    async fn touch(
+        &self,
+        scope: &DigestScope,
+        used: &[(KeyId, Timestamp)],
+    ) -> Result<(), StoreError>;
 
     /// Adds a platform or end-user key, unless `active_max` active ones of its holder exist.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] (`key limit`); [`StoreError::NotFound`] when the end user is not the platform's.
-    async fn create(&self, scope: &PlatformScope, key: ApiKey, active_max: u32) -> Result<(), StoreError>;
+    async fn create(
+        &self,
+        scope: &PlatformScope,
+        key: ApiKey,
+        active_max: u32,
+    ) -> Result<(), StoreError>;
 
     /// Adds an operator key.
     async fn create_operator(&self, scope: &OperatorScope, key: ApiKey) -> Result<(), StoreError>;
@@ -181,7 +215,12 @@ pub trait KeyStore: Send + Sync + 'static {
     async fn has_operator(&self, scope: &OperatorScope) -> Result<bool, StoreError>;
 
     /// Keys of the platform, newest first.
-    async fn list(&self, scope: &PlatformScope, filter: &KeyFilter, page: Page) -> Result<Listed<ApiKey>, StoreError>;
+    async fn list(
+        &self,
+        scope: &PlatformScope,
+        filter: &KeyFilter,
+        page: Page,
+    ) -> Result<Listed<ApiKey>, StoreError>;
 
     /// One key of the platform, of either kind.
     ///
@@ -219,16 +258,24 @@ pub trait LlmConfigStore: Send + Sync + 'static {
     ) -> Result<LlmConfig, StoreError>;
 
     /// Configs of the platform, newest first.
-    async fn list(&self, scope: &PlatformScope, page: Page) -> Result<Listed<LlmConfig>, StoreError>;
+    async fn list(
+        &self,
+        scope: &PlatformScope,
+        page: Page,
+    ) -> Result<Listed<LlmConfig>, StoreError>;
 
     /// All active configs of the platform with their secrets, oldest first: what routing needs.
-    async fn active(&self, scope: &PlatformScope) -> Result<Vec<(LlmConfig, StoredSecret)>, StoreError>;
+    async fn active(
+        &self,
+        scope: &PlatformScope,
+    ) -> Result<Vec<(LlmConfig, StoredSecret)>, StoreError>;
 
     /// One config.
     ///
     /// # Errors
     /// [`StoreError::NotFound`].
-    async fn config(&self, scope: &PlatformScope, id: LlmConfigId) -> Result<LlmConfig, StoreError>;
+    async fn config(&self, scope: &PlatformScope, id: LlmConfigId)
+    -> Result<LlmConfig, StoreError>;
 
     /// Replaces `name`, `priority`, `models`, `is_default`, `is_active`, `updated_at`, and the secret when one
     /// is given. Defaults follow as in [`LlmConfigStore::create`].

@@ -3,7 +3,10 @@
 pub(crate) mod end_users;
 pub(crate) mod platforms;
 
-pub use end_users::{CreateEndUser, CreatedEndUser, DeleteEndUser, ListEndUsers, ReadEndUser, ReadOwnUser, UpdateEndUser};
+pub use end_users::{
+    CreateEndUser, CreatedEndUser, DeleteEndUser, ListEndUsers, ReadEndUser, ReadOwnUser,
+    UpdateEndUser,
+};
 pub use platforms::{
     CreatePlatform, CreatedPlatform, DeletePlatform, ListPlatforms, ReadPlatform, UpdatePlatform,
 };

@@ -36,8 +36,15 @@ impl PlatformSettings {
     /// # Errors
     /// Every bad key at once.
     pub fn new(object: RawObject) -> Result<Self, Vec<FieldError>> {
-        let errors: Vec<_> = object.iter().filter_map(|(key, value)| check(key, value)).collect();
-        if errors.is_empty() { Ok(Self(object)) } else { Err(errors) }
+        let errors: Vec<_> = object
+            .iter()
+            .filter_map(|(key, value)| check(key, value))
+            .collect();
+        if errors.is_empty() {
+            Ok(Self(object))
+        } else {
+            Err(errors)
+        }
     }
 
     /// Wraps an object that was validated when it was written.
@@ -99,24 +106,32 @@ impl PlatformSettings {
 fn check(key: &str, value: &RawJson) -> Option<FieldError> {
     let (valid, message) = match key {
         "default_budget_usd" => (
-            value.read::<Option<NanoUsd>>().is_ok_and(|v| v.is_none_or(NanoUsd::is_positive)),
+            value
+                .read::<Option<NanoUsd>>()
+                .is_ok_and(|v| v.is_none_or(NanoUsd::is_positive)),
             "must be an amount above 0, or null",
         ),
         "default_budget_tokens" => (
-            value.read::<Option<Tokens>>().is_ok_and(|v| v.is_none_or(Tokens::is_positive)),
+            value
+                .read::<Option<Tokens>>()
+                .is_ok_and(|v| v.is_none_or(Tokens::is_positive)),
             "must be an integer above 0, or null",
         ),
         "markup_percentage" => (
             value.read::<Markup>().is_ok(),
             "must be a number from 0 to 1000 with at most 4 fractional digits",
         ),
-        "end_user_budget_view" => {
-            (value.read::<BudgetView>().is_ok(), "must be `auto`, `usd`, `tokens` or `display`")
-        }
+        "end_user_budget_view" => (
+            value.read::<BudgetView>().is_ok(),
+            "must be `auto`, `usd`, `tokens` or `display`",
+        ),
         "require_budget" | "log_content" => (value.read::<bool>().is_ok(), "must be true or false"),
         _ => (true, ""),
     };
-    (!valid).then(|| FieldError { param: format!("settings.{key}"), message: message.to_owned() })
+    (!valid).then(|| FieldError {
+        param: format!("settings.{key}"),
+        message: message.to_owned(),
+    })
 }
 
 #[cfg(test)]
@@ -141,7 +156,9 @@ mod tests {
         .unwrap();
         assert_eq!(settings.markup(), Markup::new(125_000));
         assert_eq!(settings.default_budget_usd(), Some(NanoUsd::MAX_INPUT));
-        let merged = settings.merged(object(r#"{"colour": null, "x": [1]}"#)).unwrap();
+        let merged = settings
+            .merged(object(r#"{"colour": null, "x": [1]}"#))
+            .unwrap();
         assert!(!merged.as_object().contains_key("colour"));
         assert_eq!(merged.markup(), Markup::new(125_000));
     }

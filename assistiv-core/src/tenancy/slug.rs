@@ -35,7 +35,11 @@ impl PlatformSlug {
         }
         slug.truncate(LENGTH_MAX - 5);
         let slug = slug.trim_end_matches('-');
-        Self(if slug.is_empty() { "platform".to_owned() } else { slug.to_owned() })
+        Self(if slug.is_empty() {
+            "platform".to_owned()
+        } else {
+            slug.to_owned()
+        })
     }
 
     /// The same slug with a number behind it, for when the plain one is taken.
@@ -55,7 +59,11 @@ impl FromStr for PlatformSlug {
             && text.bytes().all(inner)
             && !text.starts_with('-')
             && !text.ends_with('-');
-        if valid { Ok(Self(text.to_owned())) } else { Err(SlugError) }
+        if valid {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(SlugError)
+        }
     }
 }
 

@@ -1,6 +1,11 @@
 //! Money through the inference stack: what is held, charged and given back, on every backend.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+#![expect(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test and its helpers"
+)]
 
 mod provider;
 mod world;
@@ -56,14 +61,26 @@ async fn a_call_costs_exactly_what_was_used(backend: Backend) {
     world.answers(Answer::whole(10, 20));
     let payer = world.end_user(Some(1_000_000_000), None).await;
     let response = world.call(&payer, false, 50).await.unwrap();
-    assert!(response.headers().get("x-assistiv-cost-usd").is_none(), "cost is hidden from end users");
+    assert!(
+        response.headers().get("x-assistiv-cost-usd").is_none(),
+        "cost is hidden from end users"
+    );
     let body = response.into_body().collect().await.unwrap().to_bytes();
     assert!(body.starts_with(b"{"));
-    assert_eq!(world.balance().await, NanoUsd::new(1_000_000_000 - cost_of(10, 20)));
+    assert_eq!(
+        world.balance().await,
+        NanoUsd::new(1_000_000_000 - cost_of(10, 20))
+    );
     let budget = world.budget(&payer).await;
-    assert_eq!((budget.used_usd.get(), budget.used_tokens.get()), (cost_of(10, 20), 30));
+    assert_eq!(
+        (budget.used_usd.get(), budget.used_tokens.get()),
+        (cost_of(10, 20), 30)
+    );
     let response = world.call(&world.platform, false, 50).await.unwrap();
-    let cost = response.headers()["x-assistiv-cost-usd"].to_str().unwrap().to_owned();
+    let cost = response.headers()["x-assistiv-cost-usd"]
+        .to_str()
+        .unwrap()
+        .to_owned();
     assert_eq!(cost, NanoUsd::new(cost_of(10, 20)).to_string());
     drop(response);
     world.audit().await;
@@ -75,11 +92,18 @@ async fn parallel_calls_never_overspend_the_wallet(backend: Backend) {
     let one = cost_of(input, 50);
     let world = World::new(backend, NanoUsd::new(10 * one)).await;
     world.answers(Answer::whole(input, 50).held_back());
-    let calls: Vec<_> = (0..64).map(|_| world.spawn_call(&world.platform, false, 50)).collect();
+    let calls: Vec<_> = (0..64)
+        .map(|_| world.spawn_call(&world.platform, false, 50))
+        .collect();
     let (refused, passed) = world.wait_for_refusals(calls, 54).await;
     for error in refused {
-        let Error::Fund(FundError::WalletInsufficient { shortfall }) = error else { panic!("{error}") };
-        assert!(shortfall.transient, "the funds are only held by calls in flight");
+        let Error::Fund(FundError::WalletInsufficient { shortfall }) = error else {
+            panic!("{error}")
+        };
+        assert!(
+            shortfall.transient,
+            "the funds are only held by calls in flight"
+        );
     }
     assert_eq!(world.provider.requests(), 10);
     world.provider.let_go();
@@ -99,14 +123,29 @@ async fn parallel_calls_never_overspend_a_token_limit(backend: Backend) {
     let world = World::new(backend, NanoUsd::new(i64::MAX / 100)).await;
     let payer = world.end_user(None, Some((input + 50) * 7)).await;
     world.answers(Answer::stream(input, 50).held_back());
-    let calls: Vec<_> = (0..40).map(|_| world.spawn_call(&payer, true, 50)).collect();
+    let calls: Vec<_> = (0..40)
+        .map(|_| world.spawn_call(&payer, true, 50))
+        .collect();
     let (refused, passed) = world.wait_for_refusals(calls, 33).await;
-    assert!(refused.iter().all(|e| matches!(e, Error::Fund(FundError::BudgetExhausted { .. }))));
+    assert!(
+        refused
+            .iter()
+            .all(|e| matches!(e, Error::Fund(FundError::BudgetExhausted { .. })))
+    );
     world.provider.let_go();
     for call in passed {
-        call.await.unwrap().unwrap().into_body().collect().await.unwrap();
+        call.await
+            .unwrap()
+            .unwrap()
+            .into_body()
+            .collect()
+            .await
+            .unwrap();
     }
-    assert_eq!(world.budget(&payer).await.remaining_tokens().unwrap().get(), 0);
+    assert_eq!(
+        world.budget(&payer).await.remaining_tokens().unwrap().get(),
+        0
+    );
     world.audit().await;
 }
 
@@ -128,7 +167,11 @@ async fn the_last_call_takes_all_that_is_left(backend: Backend) {
     let response = world.call(&world.platform, false, 1000).await.unwrap();
     assert_eq!(response.headers()["x-assistiv-max-tokens"], "16");
     drop(response);
-    assert_eq!(world.balance().await, NanoUsd::new(1 - cost_of(10, 16)), "the overrun is charged in full");
+    assert_eq!(
+        world.balance().await,
+        NanoUsd::new(1 - cost_of(10, 16)),
+        "the overrun is charged in full"
+    );
     let charge = world.newest_charge().await;
     assert!(charge.flags.contains(ChargeFlags::OVERRAN));
     assert!(world.call(&world.platform, false, 1000).await.is_err());
@@ -140,9 +183,15 @@ async fn an_exhausted_budget_is_told_before_an_empty_wallet(backend: Backend) {
     let payer = world.end_user(Some(1_000), None).await;
     world.debit(&payer, 1_000).await;
     let error = world.call(&payer, false, 10).await.unwrap_err();
-    assert!(matches!(error, Error::Fund(FundError::BudgetExhausted { .. })), "{error}");
+    assert!(
+        matches!(error, Error::Fund(FundError::BudgetExhausted { .. })),
+        "{error}"
+    );
     let error = world.call(&world.platform, false, 10).await.unwrap_err();
-    assert!(matches!(error, Error::Fund(FundError::WalletInsufficient { .. })), "{error}");
+    assert!(
+        matches!(error, Error::Fund(FundError::WalletInsufficient { .. })),
+        "{error}"
+    );
     assert_eq!(world.provider.requests(), 0);
 }
 
@@ -152,7 +201,10 @@ async fn a_suspended_user_is_refused_at_once(backend: Backend) {
     world.answers(Answer::whole(1, 1));
     world.call(&payer, false, 10).await.unwrap();
     world.suspend(&payer, true).await;
-    assert!(matches!(world.call(&payer, false, 10).await, Err(Error::Fund(FundError::BudgetSuspended))));
+    assert!(matches!(
+        world.call(&payer, false, 10).await,
+        Err(Error::Fund(FundError::BudgetSuspended))
+    ));
     world.suspend(&payer, false).await;
     world.call(&payer, false, 10).await.unwrap();
     world.audit().await;
@@ -175,18 +227,40 @@ async fn a_failed_provider_costs_nothing(backend: Backend) {
 async fn a_client_that_leaves_midstream_pays_what_was_produced(backend: Backend) {
     let world = World::new(backend, NanoUsd::new(1_000_000_000)).await;
     world.answers(Answer::stream(10, 5).stalling_after(3));
-    let mut body = BodyStream::new(world.call(&world.platform, true, 100).await.unwrap().into_body());
+    let mut body = BodyStream::new(
+        world
+            .call(&world.platform, true, 100)
+            .await
+            .unwrap()
+            .into_body(),
+    );
     let mut received = 0;
     while received < 3 {
-        received += body.next().await.unwrap().unwrap().into_data().unwrap().split(|b| *b == b'\n').filter(|l| !l.is_empty()).count();
+        received += body
+            .next()
+            .await
+            .unwrap()
+            .unwrap()
+            .into_data()
+            .unwrap()
+            .split(|b| *b == b'\n')
+            .filter(|l| !l.is_empty())
+            .count();
     }
     drop(body);
     world.no_hold_is_left().await;
     // Nothing was reported, so the prompt and the words that were received are counted by their bytes.
     let expected = cost_of(prompt_tokens(), (3 * "word ".len() as i64 + 2) / 3);
-    assert_eq!(world.balance().await, NanoUsd::new(1_000_000_000 - expected));
+    assert_eq!(
+        world.balance().await,
+        NanoUsd::new(1_000_000_000 - expected)
+    );
     let charge = world.newest_charge().await;
-    assert!(charge.flags.contains(ChargeFlags::TRUNCATED.with(ChargeFlags::ESTIMATED)));
+    assert!(
+        charge
+            .flags
+            .contains(ChargeFlags::TRUNCATED.with(ChargeFlags::ESTIMATED))
+    );
     assert!(world.provider.was_dropped());
     world.audit().await;
 }
@@ -206,11 +280,21 @@ async fn a_client_that_leaves_before_acceptance_pays_nothing(backend: Backend) {
 async fn a_stream_that_breaks_charges_what_was_delivered(backend: Backend) {
     let world = World::new(backend, NanoUsd::new(1_000_000_000)).await;
     world.answers(Answer::stream(10, 5).breaking_after(2));
-    let body = world.call(&world.platform, true, 100).await.unwrap().into_body();
+    let body = world
+        .call(&world.platform, true, 100)
+        .await
+        .unwrap()
+        .into_body();
     let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
-    assert!(text.contains("provider_stream_interrupted") && !text.contains("[DONE]"), "{text}");
+    assert!(
+        text.contains("provider_stream_interrupted") && !text.contains("[DONE]"),
+        "{text}"
+    );
     let expected = cost_of(prompt_tokens(), (2 * "word ".len() as i64 + 2) / 3);
-    assert_eq!(world.balance().await, NanoUsd::new(1_000_000_000 - expected));
+    assert_eq!(
+        world.balance().await,
+        NanoUsd::new(1_000_000_000 - expected)
+    );
     world.no_hold_is_left().await;
     world.audit().await;
 }
@@ -227,24 +311,51 @@ async fn an_explicit_zero_is_a_report(backend: Backend) {
 async fn missing_usage_is_estimated_and_flagged(backend: Backend) {
     let world = World::new(backend, NanoUsd::new(1_000_000_000)).await;
     world.answers(Answer::stream(10, 6).without_usage());
-    world.call(&world.platform, true, 100).await.unwrap().into_body().collect().await.unwrap();
+    world
+        .call(&world.platform, true, 100)
+        .await
+        .unwrap()
+        .into_body()
+        .collect()
+        .await
+        .unwrap();
     let expected = cost_of(prompt_tokens(), (6 * "word ".len() as i64 + 2) / 3);
-    assert_eq!(world.balance().await, NanoUsd::new(1_000_000_000 - expected));
+    assert_eq!(
+        world.balance().await,
+        NanoUsd::new(1_000_000_000 - expected)
+    );
     let charge = world.newest_charge().await;
-    assert!(charge.flags.contains(ChargeFlags::ESTIMATED) && !charge.flags.contains(ChargeFlags::TRUNCATED));
+    assert!(
+        charge.flags.contains(ChargeFlags::ESTIMATED)
+            && !charge.flags.contains(ChargeFlags::TRUNCATED)
+    );
     world.audit().await;
 }
 
 async fn another_target_is_tried_before_the_first_byte_only(backend: Backend) {
     let world = World::new(backend, NanoUsd::new(1_000_000_000)).await;
     world.answers_in_turn([Answer::status(503), Answer::whole(7, 7)]);
-    let response = world.call_model(&world.platform, "two-ways", false, 100).await.unwrap();
+    let response = world
+        .call_model(&world.platform, "two-ways", false, 100)
+        .await
+        .unwrap();
     drop(response);
     assert_eq!(world.provider.requests(), 2);
-    assert_eq!(world.balance().await, NanoUsd::new(1_000_000_000 - cost_of(7, 7)), "charged once");
+    assert_eq!(
+        world.balance().await,
+        NanoUsd::new(1_000_000_000 - cost_of(7, 7)),
+        "charged once"
+    );
     world.answers_in_turn([Answer::status(400), Answer::whole(7, 7)]);
-    world.call_model(&world.platform, "two-ways", false, 100).await.unwrap_err();
-    assert_eq!(world.provider.requests(), 3, "a request that is wrong is wrong everywhere");
+    world
+        .call_model(&world.platform, "two-ways", false, 100)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        world.provider.requests(),
+        3,
+        "a request that is wrong is wrong everywhere"
+    );
     world.audit().await;
 }
 
@@ -254,10 +365,17 @@ async fn a_node_that_dies_charges_open_streams_once(backend: Backend) {
     let response = world.call(&world.platform, true, 100).await.unwrap();
     // The engine is forgotten with everything it holds in memory, as a killed process forgets it.
     let world = world.killed(response).await;
-    assert_eq!(world.balance().await, NanoUsd::new(1_000_000_000 - cost_of(prompt_tokens(), 0)));
+    assert_eq!(
+        world.balance().await,
+        NanoUsd::new(1_000_000_000 - cost_of(prompt_tokens(), 0))
+    );
     let charge = world.newest_charge().await;
     assert_eq!(charge.kind, EntryKind::Charge);
-    assert!(charge.flags.contains(ChargeFlags::CRASH.with(ChargeFlags::TRUNCATED)));
+    assert!(
+        charge
+            .flags
+            .contains(ChargeFlags::CRASH.with(ChargeFlags::TRUNCATED))
+    );
     world.audit().await;
     world.answers(Answer::whole(1, 1));
     world.call(&world.platform, false, 10).await.unwrap();
@@ -271,10 +389,16 @@ async fn shutting_down_returns_everything(backend: Backend) {
     for _ in 0..5 {
         world.call(&payer, false, 100).await.unwrap();
     }
-    world.gateway.shut_down(Duration::from_secs(5)).await.unwrap();
+    world
+        .gateway
+        .shut_down(Duration::from_secs(5))
+        .await
+        .unwrap();
     for account in world.audit().await {
         assert!(account.slots.is_zero(), "{account:?}");
     }
-    assert!(world.call(&payer, false, 100).await.is_err(), "a closed gateway authorises nothing");
+    assert!(
+        world.call(&payer, false, 100).await.is_err(),
+        "a closed gateway authorises nothing"
+    );
 }
-

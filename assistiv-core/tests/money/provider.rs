@@ -8,8 +8,8 @@ use std::time::Duration;
 use assistiv_core::billing::Usage;
 use assistiv_core::call::{InferenceRequest, Operation};
 use assistiv_core::provider::{
-    ChatWriter, Credential, Decoder, Output, Provider, ProviderError, ProviderErrorKind, Support, Transport,
-    TransportError, TransportErrorKind, UpstreamBody,
+    ChatWriter, Credential, Decoder, Output, Provider, ProviderError, ProviderErrorKind, Support,
+    Transport, TransportError, TransportErrorKind, UpstreamBody,
 };
 use assistiv_core::routing::Target;
 use async_trait::async_trait;
@@ -34,13 +34,24 @@ pub struct Answer {
 
 impl Answer {
     pub fn status(status: u16) -> Self {
-        Self { status, ..Self::whole(0, 0) }
+        Self {
+            status,
+            ..Self::whole(0, 0)
+        }
     }
 
     pub fn whole(input: i64, output: i64) -> Self {
         let usage = Some((input, output));
         let words = usize::try_from(output).unwrap();
-        Self { status: 200, usage, words, held_back: false, stall_after: None, break_after: None, fail_first: false }
+        Self {
+            status: 200,
+            usage,
+            words,
+            held_back: false,
+            stall_after: None,
+            break_after: None,
+            fail_first: false,
+        }
     }
 
     pub fn stream(input: i64, output: i64) -> Self {
@@ -134,8 +145,14 @@ impl Provider for Scripted {
         Support::Translated
     }
 
-    fn encode(&self, _: &InferenceRequest, target: &Target) -> Result<Request<Bytes>, ProviderError> {
-        self.0.last_limit.store(target.output_limit().unwrap_or(0), Ordering::SeqCst);
+    fn encode(
+        &self,
+        _: &InferenceRequest,
+        target: &Target,
+    ) -> Result<Request<Bytes>, ProviderError> {
+        self.0
+            .last_limit
+            .store(target.output_limit().unwrap_or(0), Ordering::SeqCst);
         Ok(Request::new(Bytes::new()))
     }
 
@@ -152,7 +169,10 @@ impl Provider for Scripted {
     }
 
     fn decoder(&self, request: &InferenceRequest, target: &Target) -> Box<dyn Decoder> {
-        Box::new(Lines { writer: ChatWriter::new(request, target), rest: Vec::new() })
+        Box::new(Lines {
+            writer: ChatWriter::new(request, target),
+            rest: Vec::new(),
+        })
     }
 }
 
@@ -162,7 +182,11 @@ impl Transport for Scripted {
         self.0.requests.fetch_add(1, Ordering::SeqCst);
         let answer = {
             let mut answers = self.0.answers.lock().unwrap();
-            if answers.len() > 1 { answers.pop_front().unwrap() } else { answers.front().cloned().unwrap() }
+            if answers.len() > 1 {
+                answers.pop_front().unwrap()
+            } else {
+                answers.front().cloned().unwrap()
+            }
         };
         if answer.held_back {
             self.0.gate.acquire().await.unwrap().forget();
@@ -228,7 +252,14 @@ impl Decoder for Lines {
                 ["word", _] => self.writer.text(out, line),
                 ["usage", input, output] => {
                     let (input, output) = (input.parse().unwrap(), output.parse().unwrap());
-                    self.writer.usage(out, Usage { input, output, ..Usage::default() });
+                    self.writer.usage(
+                        out,
+                        Usage {
+                            input,
+                            output,
+                            ..Usage::default()
+                        },
+                    );
                 }
                 ["end"] => self.writer.finish(out, "stop"),
                 ["fail"] => return Err(ProviderError::new(ProviderErrorKind::Overloaded)),

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use assistiv_core::auth::PresentedKey;
 use assistiv_core::billing::{
-    AccountAudit, Budget, BudgetChanges, BudgetOf, BudgetTerms, CreateBudget, DebitBudget, EntryKind, LedgerEntry,
-    Limits, Period, ReadBudget, UpdateBudget, ZoneName,
+    AccountAudit, Budget, BudgetChanges, BudgetOf, BudgetTerms, CreateBudget, DebitBudget,
+    EntryKind, LedgerEntry, Limits, Period, ReadBudget, UpdateBudget, ZoneName,
 };
 use assistiv_core::clock::SystemClock;
 use assistiv_core::dispatch::CallBody;
@@ -81,11 +81,28 @@ impl World {
         let provider = Scripted::new();
         provider.answers([Answer::whole(1, 1)]);
         let gateway = gateway(&stores, &provider).await;
-        let command =
-            CreatePlatform { name: "Acme".into(), initial_balance: balance, ..CreatePlatform::default() };
-        let made = gateway.tenancy().run(&gateway.local_operator(), (), command).await.unwrap();
-        let platform = Payer { key: made.raw_key, end_user: None };
-        Self { gateway, provider, platform, platform_id: made.platform.id, stores, _dir: dir }
+        let command = CreatePlatform {
+            name: "Acme".into(),
+            initial_balance: balance,
+            ..CreatePlatform::default()
+        };
+        let made = gateway
+            .tenancy()
+            .run(&gateway.local_operator(), (), command)
+            .await
+            .unwrap();
+        let platform = Payer {
+            key: made.raw_key,
+            end_user: None,
+        };
+        Self {
+            gateway,
+            provider,
+            platform,
+            platform_id: made.platform.id,
+            stores,
+            _dir: dir,
+        }
     }
 
     pub fn answers(&self, answer: Answer) {
@@ -98,32 +115,71 @@ impl World {
 
     pub async fn end_user(&self, usd: Option<i64>, tokens: Option<i64>) -> Payer {
         let local = self.gateway.local_operator();
-        let command = CreateEndUser { external_id: "ada".into(), ..CreateEndUser::default() };
-        let made = self.gateway.tenancy().run(&local, self.platform_id, command).await.unwrap();
-        let Upsert::Created(user) = made.end_user else { panic!("a new user") };
+        let command = CreateEndUser {
+            external_id: "ada".into(),
+            ..CreateEndUser::default()
+        };
+        let made = self
+            .gateway
+            .tenancy()
+            .run(&local, self.platform_id, command)
+            .await
+            .unwrap();
+        let Upsert::Created(user) = made.end_user else {
+            panic!("a new user")
+        };
         let terms = BudgetTerms {
-            limits: Limits { usd: usd.map(NanoUsd::new), tokens: tokens.map(Tokens::new) },
+            limits: Limits {
+                usd: usd.map(NanoUsd::new),
+                tokens: tokens.map(Tokens::new),
+            },
             period: Period::OneTime,
             timezone: ZoneName::default(),
             auto_replenish: false,
             replenish: Limits::default(),
             low_balance: Limits::default(),
         };
-        let payer = Payer { key: made.raw_key, end_user: Some(user.id) };
-        let command = BudgetOf { end_user: EndUserRef::Id(user.id), command: CreateBudget { terms } };
-        self.gateway.wallets().run(&local, self.platform_id, command).await.unwrap();
+        let payer = Payer {
+            key: made.raw_key,
+            end_user: Some(user.id),
+        };
+        let command = BudgetOf {
+            end_user: EndUserRef::Id(user.id),
+            command: CreateBudget { terms },
+        };
+        self.gateway
+            .wallets()
+            .run(&local, self.platform_id, command)
+            .await
+            .unwrap();
         payer
     }
 
     pub async fn debit(&self, payer: &Payer, usd: i64) {
-        let amounts = Limits { usd: Some(NanoUsd::new(usd)), tokens: None };
-        let command = DebitBudget { amounts, reason: None, metadata: RawObject::new(), request: None };
+        let amounts = Limits {
+            usd: Some(NanoUsd::new(usd)),
+            tokens: None,
+        };
+        let command = DebitBudget {
+            amounts,
+            reason: None,
+            metadata: RawObject::new(),
+            request: None,
+        };
         self.on_budget(payer, command).await;
     }
 
     pub async fn suspend(&self, payer: &Payer, is_suspended: bool) {
-        let changes = BudgetChanges { is_suspended: Some(is_suspended), ..BudgetChanges::default() };
-        let command = UpdateBudget { changes, reason: None, metadata: RawObject::new(), request: None };
+        let changes = BudgetChanges {
+            is_suspended: Some(is_suspended),
+            ..BudgetChanges::default()
+        };
+        let command = UpdateBudget {
+            changes,
+            reason: None,
+            metadata: RawObject::new(),
+            request: None,
+        };
         self.on_budget(payer, command).await;
     }
 
@@ -139,12 +195,24 @@ impl World {
                 Output = T,
             >,
     {
-        let command = BudgetOf { end_user: EndUserRef::Id(payer.end_user.unwrap()), command };
+        let command = BudgetOf {
+            end_user: EndUserRef::Id(payer.end_user.unwrap()),
+            command,
+        };
         let local = self.gateway.local_operator();
-        self.gateway.wallets().run(&local, self.platform_id, command).await.unwrap()
+        self.gateway
+            .wallets()
+            .run(&local, self.platform_id, command)
+            .await
+            .unwrap()
     }
 
-    pub async fn call(&self, payer: &Payer, stream: bool, limit: u64) -> Result<Response<CallBody>, Error> {
+    pub async fn call(
+        &self,
+        payer: &Payer,
+        stream: bool,
+        limit: u64,
+    ) -> Result<Response<CallBody>, Error> {
         self.call_model(payer, "m", stream, limit).await
     }
 
@@ -155,7 +223,10 @@ impl World {
         stream: bool,
         limit: u64,
     ) -> Result<Response<CallBody>, Error> {
-        self.gateway.inference().oneshot(request(payer, model, stream, limit)).await
+        self.gateway
+            .inference()
+            .oneshot(request(payer, model, stream, limit))
+            .await
     }
 
     pub fn spawn_call(
@@ -164,7 +235,10 @@ impl World {
         stream: bool,
         limit: u64,
     ) -> JoinHandle<Result<Response<CallBody>, Error>> {
-        let call = self.gateway.inference().oneshot(request(payer, "m", stream, limit));
+        let call = self
+            .gateway
+            .inference()
+            .oneshot(request(payer, "m", stream, limit));
         spawn(call)
     }
 
@@ -173,14 +247,22 @@ impl World {
         &self,
         mut calls: Vec<JoinHandle<Result<Response<CallBody>, Error>>>,
         count: usize,
-    ) -> (Vec<Error>, Vec<JoinHandle<Result<Response<CallBody>, Error>>>) {
+    ) -> (
+        Vec<Error>,
+        Vec<JoinHandle<Result<Response<CallBody>, Error>>>,
+    ) {
         let mut refused = Vec::new();
         while refused.len() < count {
             tokio::time::sleep(Duration::from_millis(2)).await;
-            let (done, running): (Vec<_>, Vec<_>) = calls.into_iter().partition(JoinHandle::is_finished);
+            let (done, running): (Vec<_>, Vec<_>) =
+                calls.into_iter().partition(JoinHandle::is_finished);
             calls = running;
             for call in done {
-                refused.push(call.await.unwrap().expect_err("no call may end before the provider is let go"));
+                refused.push(
+                    call.await
+                        .unwrap()
+                        .expect_err("no call may end before the provider is let go"),
+                );
             }
         }
         assert_eq!(refused.len(), count);
@@ -189,14 +271,30 @@ impl World {
     }
 
     pub async fn balance(&self) -> NanoUsd {
-        let scope = self.gateway.local_operator().manage(self.platform_id).unwrap();
+        let scope = self
+            .gateway
+            .local_operator()
+            .manage(self.platform_id)
+            .unwrap();
         self.stores.ledger.wallet(&scope).await.unwrap().balance
     }
 
     pub async fn newest_charge(&self) -> LedgerEntry {
-        let scope = self.gateway.local_operator().manage(self.platform_id).unwrap();
+        let scope = self
+            .gateway
+            .local_operator()
+            .manage(self.platform_id)
+            .unwrap();
         let page = Page { page: 1, limit: 1 };
-        let entry = self.stores.ledger.wallet_entries(&scope, page).await.unwrap().rows.remove(0).entry;
+        let entry = self
+            .stores
+            .ledger
+            .wallet_entries(&scope, page)
+            .await
+            .unwrap()
+            .rows
+            .remove(0)
+            .entry;
         assert_eq!(entry.kind, EntryKind::Charge);
         entry
     }
@@ -208,7 +306,9 @@ impl World {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), empty).await.expect("a hold was left behind");
+        tokio::time::timeout(Duration::from_secs(10), empty)
+            .await
+            .expect("a hold was left behind");
     }
 
     /// The books balance; gives them for further questions.
@@ -247,7 +347,9 @@ async fn stores(backend: Backend) -> (Stores, Option<tempfile::TempDir>) {
         Backend::Sqlite => {
             use assistiv_core::store::sql::{SqlOptions, SqlStore};
             let dir = tempfile::tempdir().unwrap();
-            let store = SqlStore::open(SqlOptions::sqlite(dir.path().join("money.db"))).await.unwrap();
+            let store = SqlStore::open(SqlOptions::sqlite(dir.path().join("money.db")))
+                .await
+                .unwrap();
             (store.into(), Some(dir))
         }
     }
@@ -270,11 +372,16 @@ async fn gateway(stores: &Stores, provider: &Scripted) -> Gateway {
 }
 
 fn request(payer: &Payer, model: &str, stream: bool, limit: u64) -> Call {
-    let body = format!(r#"{{"model":"{model}","messages":[{MESSAGE}],"stream":{stream},"max_tokens":{limit}}}"#);
+    let body = format!(
+        r#"{{"model":"{model}","messages":[{MESSAGE}],"stream":{stream},"max_tokens":{limit}}}"#
+    );
     Call::new(payer.key.clone(), Operation::ChatCompletions, body)
 }
 
-#[expect(clippy::disallowed_methods, reason = "tests run calls beside each other")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests run calls beside each other"
+)]
 fn spawn<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
     tokio::spawn(future)
 }

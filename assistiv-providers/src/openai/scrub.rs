@@ -69,7 +69,7 @@ fn is_secret(word: &str) -> bool {
             && part.bytes().any(|b| b.is_ascii_digit())
             && part.bytes().any(|b| b.is_ascii_alphabetic())
     };
-    masked || PREFIXES.iter().any(|prefix| begins(prefix)) || word.split('.').any(run)
+    masked || PREFIXES.iter().any(begins) || word.split('.').any(run)
 }
 
 #[cfg(test)]

@@ -197,7 +197,7 @@ impl StreamDecoder {
         if let Some(usage) = usage {
             text.extend([",\"usage\":", usage]);
         }
-        text.push_str("}");
+        text.push('}');
         let mut bytes = text.into_bytes();
         on_one_line(&mut bytes);
         bytes.extend_from_slice(b"\n\n");
@@ -233,11 +233,19 @@ impl Decoder for StreamDecoder {
         if self.read_page(&mut chunk)? {
             return Ok(());
         }
-        let pushed = self.splitter.push(chunk);
-        while let Some(data) = self.splitter.next_event() {
-            self.event(data, out)?;
+        let pushed = self.splitter.push(chunk).map_err(malformed);
+        let mut read = Ok(());
+        while let Some(data) = self.splitter.next_event()
+            && read.is_ok()
+        {
+            read = self.event(data, out);
         }
-        pushed.map_err(malformed)
+        match read.and(pushed) {
+            // Nothing that follows can spoil an answer that was complete.
+            Err(_) if self.stage == Stage::Complete => self.end(out),
+            Err(_) if self.stage == Stage::Done => Ok(()),
+            read => read,
+        }
     }
 
     fn finish(&mut self, out: &mut Output) -> Result<(), ProviderError> {

@@ -93,7 +93,9 @@ impl Invocation {
         Self::from_args(std::env::args_os())
     }
 
-    fn from_args(args: impl IntoIterator<Item = impl Into<std::ffi::OsString> + Clone>) -> Result<Self, clap::Error> {
+    fn from_args(
+        args: impl IntoIterator<Item = impl Into<std::ffi::OsString> + Clone>,
+    ) -> Result<Self, clap::Error> {
         let mut matches = command().try_get_matches_from(args)?;
         // A setting may stand before or behind the command; the innermost matches have it either way.
         let mut innermost = &matches;
@@ -103,7 +105,11 @@ impl Invocation {
         let config = innermost.get_one::<PathBuf>(CONFIG).cloned();
         let flags = settings(innermost);
         let cli = Cli::from_arg_matches_mut(&mut matches)?;
-        Ok(Self { command: cli.command.unwrap_or(Command::Serve), config, flags })
+        Ok(Self {
+            command: cli.command.unwrap_or(Command::Serve),
+            config,
+            flags,
+        })
     }
 
     pub(super) fn command(&self) -> &Command {
@@ -113,7 +119,9 @@ impl Invocation {
     /// Whether the answer is to be JSON.
     pub(super) fn json(&self) -> bool {
         match &self.command {
-            Command::Demo { json } | Command::Check { json } | Command::Config(ConfigCommand::Show { json }) => *json,
+            Command::Demo { json }
+            | Command::Check { json }
+            | Command::Config(ConfigCommand::Show { json }) => *json,
             Command::Setup(args) => args.json,
             Command::Serve | Command::Config(ConfigCommand::Reference) => false,
         }
@@ -121,15 +129,21 @@ impl Invocation {
 
     /// The effective configuration.
     pub(super) fn config(&self) -> Result<Config, CliError> {
-        let sources = Sources::from_process(self.config.clone(), self.flags.clone())
-            .map_err(|error| anyhow::Error::new(error).context("the working directory cannot be read"))?;
+        let sources =
+            Sources::from_process(self.config.clone(), self.flags.clone()).map_err(|error| {
+                anyhow::Error::new(error).context("the working directory cannot be read")
+            })?;
         Config::load(sources).map_err(CliError::Configuration)
     }
 
     /// The address given as `--listen`, for commands that take nothing else from the configuration.
     pub(super) fn listen(&self) -> Option<Result<SocketAddr, CliError>> {
         let (_, text) = self.flags.iter().find(|(key, _)| key == "server.listen")?;
-        Some(text.parse().map_err(|_| CliError::Usage(format!("--listen: `{text}` is not an address like 127.0.0.1:8080"))))
+        Some(text.parse().map_err(|_| {
+            CliError::Usage(format!(
+                "--listen: `{text}` is not an address like 127.0.0.1:8080"
+            ))
+        }))
     }
 }
 
@@ -193,8 +207,20 @@ mod tests {
     #[test]
     fn settings_may_stand_before_or_behind_the_command() {
         for args in [
-            &["assistiv-server", "demo", "--listen", "127.0.0.1:0", "--json"][..],
-            &["assistiv-server", "--listen", "127.0.0.1:0", "demo", "--json"],
+            &[
+                "assistiv-server",
+                "demo",
+                "--listen",
+                "127.0.0.1:0",
+                "--json",
+            ][..],
+            &[
+                "assistiv-server",
+                "--listen",
+                "127.0.0.1:0",
+                "demo",
+                "--json",
+            ],
         ] {
             let invocation = Invocation::from_args(args).unwrap();
             assert!(invocation.json());
@@ -204,7 +230,14 @@ mod tests {
 
     #[test]
     fn a_provider_key_is_never_an_argument() {
-        let args = ["assistiv-server", "setup", "--platform", "x", "--provider", "openai"];
+        let args = [
+            "assistiv-server",
+            "setup",
+            "--platform",
+            "x",
+            "--provider",
+            "openai",
+        ];
         assert!(Invocation::from_args(args).is_err());
     }
 }

@@ -10,7 +10,9 @@ use crate::node;
 pub(super) fn run(config: Result<Config, CliError>, json: bool) -> Result<ExitCode, CliError> {
     let problems: Vec<String> = match config {
         Ok(config) => node::problems(&config),
-        Err(CliError::Configuration(problems)) => problems.iter().map(ToString::to_string).collect(),
+        Err(CliError::Configuration(problems)) => {
+            problems.iter().map(ToString::to_string).collect()
+        }
         Err(other) => return Err(other),
     };
     let ok = problems.is_empty();
@@ -21,7 +23,11 @@ pub(super) fn run(config: Result<Config, CliError>, json: bool) -> Result<ExitCo
     } else {
         problems.iter().for_each(|problem| terminal::line(problem));
     }
-    Ok(if ok { ExitCode::SUCCESS } else { ExitCode::from(2) })
+    Ok(if ok {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(2)
+    })
 }
 
 /// Prints each effective value and where it came from.
@@ -33,7 +39,10 @@ pub(super) fn show(config: &Config, json: bool) -> Result<ExitCode, CliError> {
     }
     let width = shown.iter().map(|entry| entry.key.len()).max().unwrap_or(0);
     for entry in shown {
-        terminal::line(&format!("{:width$}  {}  ({})", entry.key, entry.value, entry.source));
+        terminal::line(&format!(
+            "{:width$}  {}  ({})",
+            entry.key, entry.value, entry.source
+        ));
     }
     Ok(ExitCode::SUCCESS)
 }

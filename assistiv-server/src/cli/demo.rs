@@ -47,12 +47,15 @@ pub(super) async fn run(
     json: bool,
 ) -> Result<ExitCode, CliError> {
     let listener = serve::listen(listen.transpose()?.unwrap_or(LISTEN)).await?;
-    let address = listener.local_addr().context("the listener has no address")?;
+    let address = listener
+        .local_addr()
+        .context("the listener has no address")?;
     if !serve::is_loopback(address.ip()) {
         let message = "the demo's keys are printed and its providers are a mock: it listens on loopback addresses only";
         return Err(CliError::Usage(message.to_owned()));
     }
-    let mock = Mock::start((Ipv4Addr::LOCALHOST, 0).into()).context("the mock of the providers cannot start")?;
+    let mock = Mock::start((Ipv4Addr::LOCALHOST, 0).into())
+        .context("the mock of the providers cannot start")?;
     let dir = tempfile::tempdir().context("a temporary directory cannot be made")?;
     let config = config(address, dir.path(), &mock);
     serve::start_log(&config);
@@ -76,7 +79,10 @@ fn config(address: SocketAddr, dir: &std::path::Path, mock: &Mock) -> Config {
     config.log.level = "warn".to_owned();
     config.security.outbound_allow = vec![Outbound::Host(mock.addr().ip().to_string())];
     for slug in ["openai", "xai"] {
-        let provider = Provider { base_url: Some(mock.base_url()), ..Provider::default() };
+        let provider = Provider {
+            base_url: Some(mock.base_url()),
+            ..Provider::default()
+        };
         config.providers.insert(slug.to_owned(), provider);
     }
     config
@@ -85,12 +91,20 @@ fn config(address: SocketAddr, dir: &std::path::Path, mock: &Mock) -> Config {
 async fn seed(node: &Node, address: SocketAddr) -> Result<Demo, CliError> {
     let gateway = node.gateway();
     let local = gateway.local_operator();
-    let operator_key = PresentedKey::generate(KeyKind::Operator).context("no randomness is available")?;
+    let operator_key =
+        PresentedKey::generate(KeyKind::Operator).context("no randomness is available")?;
     node.add_operator_key(&operator_key).await?;
 
-    let command =
-        CreatePlatform { name: "Demo".to_owned(), initial_balance: WALLET, ..CreatePlatform::default() };
-    let platform = gateway.tenancy().run(&local, (), command).await.map_err(refused)?;
+    let command = CreatePlatform {
+        name: "Demo".to_owned(),
+        initial_balance: WALLET,
+        ..CreatePlatform::default()
+    };
+    let platform = gateway
+        .tenancy()
+        .run(&local, (), command)
+        .await
+        .map_err(refused)?;
     let platform_id = platform.platform.id;
     for provider in ["openai", "xai", "echo"] {
         let command = CreateLlmConfig {
@@ -101,23 +115,47 @@ async fn seed(node: &Node, address: SocketAddr) -> Result<Demo, CliError> {
             models: None,
             is_default: true,
         };
-        gateway.llm_configs().run(&local, platform_id, command).await.map_err(refused)?;
+        gateway
+            .llm_configs()
+            .run(&local, platform_id, command)
+            .await
+            .map_err(refused)?;
     }
-    let command = CreateEndUser { external_id: EXTERNAL_ID.to_owned(), ..CreateEndUser::default() };
-    let user = gateway.tenancy().run(&local, platform_id, command).await.map_err(refused)?;
+    let command = CreateEndUser {
+        external_id: EXTERNAL_ID.to_owned(),
+        ..CreateEndUser::default()
+    };
+    let user = gateway
+        .tenancy()
+        .run(&local, platform_id, command)
+        .await
+        .map_err(refused)?;
     let end_user = user.key.end_user_id.context("the end user was not made")?;
     let terms = BudgetTerms {
-        limits: Limits { usd: Some(BUDGET), tokens: None },
+        limits: Limits {
+            usd: Some(BUDGET),
+            tokens: None,
+        },
         period: Period::Monthly,
         timezone: ZoneName::default(),
         auto_replenish: false,
         replenish: Limits::default(),
         low_balance: Limits::default(),
     };
-    let command = BudgetOf { end_user: EndUserRef::Id(end_user), command: CreateBudget { terms } };
-    gateway.wallets().run(&local, platform_id, command).await.map_err(refused)?;
+    let command = BudgetOf {
+        end_user: EndUserRef::Id(end_user),
+        command: CreateBudget { terms },
+    };
+    gateway
+        .wallets()
+        .run(&local, platform_id, command)
+        .await
+        .map_err(refused)?;
 
-    let models = gateway.models(&platform.raw_key).await.map_err(|error| told(&error))?;
+    let models = gateway
+        .models(&platform.raw_key)
+        .await
+        .map_err(|error| told(&error))?;
     Ok(Demo {
         api_url: format!("http://{address}/v1"),
         mcp_url: None,
@@ -128,7 +166,10 @@ async fn seed(node: &Node, address: SocketAddr) -> Result<Demo, CliError> {
         end_user_id: end_user.to_string(),
         end_user_external_id: EXTERNAL_ID,
         end_user_key: user.raw_key.reveal().to_owned(),
-        models: models.into_iter().map(|model| model.slug.to_string()).collect(),
+        models: models
+            .into_iter()
+            .map(|model| model.slug.to_string())
+            .collect(),
     })
 }
 
@@ -141,7 +182,16 @@ fn told(error: &Error) -> CliError {
 }
 
 fn print(demo: &Demo, address: SocketAddr) {
-    let Demo { api_url, operator_key, platform_id, platform_key, end_user_id, end_user_key, models, .. } = demo;
+    let Demo {
+        api_url,
+        operator_key,
+        platform_id,
+        platform_key,
+        end_user_id,
+        end_user_key,
+        models,
+        ..
+    } = demo;
     terminal::line(&format!(
         r#"The assistiv demo runs on http://{address}. Its database goes when it stops; its providers are a built-in mock.
 

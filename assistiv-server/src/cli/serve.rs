@@ -14,16 +14,20 @@ use tokio_util::sync::CancellationToken;
 use super::{CliError, terminal};
 use crate::api::{self, ApiState};
 use crate::config::{Config, LogFormat};
-use crate::http::body::BodyLimits;
-use crate::http::{HttpOptions, HttpService, Readiness, Server, ServerOptions};
+use crate::http::{DrainOptions, HttpOptions, HttpService, Readiness, Server, ServerOptions};
 use crate::node::{self, Node};
+
+/// What writing the last charges and returning the leases may take after the calls have ended.
+const CLOSING: Duration = Duration::from_secs(10);
 
 /// Starts the gateway of the configuration.
 pub(super) async fn run(config: Config) -> Result<ExitCode, CliError> {
     start_log(&config);
     let node = Node::open(&config).await?;
     let listener = listen(config.server.listen).await?;
-    let address = listener.local_addr().context("the listener has no address")?;
+    let address = listener
+        .local_addr()
+        .context("the listener has no address")?;
     terminal::message(&format!("assistiv-server listens on http://{address}"));
     terminal::message(&format!("API             {}/v1", node::public_url(&config)));
     if !node.has_operator_key().await? {
@@ -43,56 +47,52 @@ pub(super) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 /// Serves a node until a signal comes, then shuts down in order. A second signal ends the process at once.
-pub(super) async fn run_until_stopped(node: Node, config: &Config, listener: TcpListener) -> anyhow::Result<()> {
+pub(super) async fn run_until_stopped(
+    node: Node,
+    config: &Config,
+    listener: TcpListener,
+) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
-    let server = server(&node, config, listener)?;
-    let signals = stop_on_signals(stop.clone());
-    let served = async {
-        server.run(stop, node.gateway(), config.limits.stream_drain).await;
-        node.close().await
+    let service = service(&node, config);
+    let server = Server::new(ServerOptions::new(&config.limits));
+    let closed = server.closed();
+    let patience = config.limits.stream_drain;
+    let drain = DrainOptions { delay: config.server.drain_delay, requests: patience + CLOSING };
+    service.readiness().ready();
+    let serving = server.run(listener, service, stop.clone(), drain);
+    let closing = async {
+        closed.cancelled().await;
+        node.close(patience).await
     };
     tokio::select! {
-        closed = served => closed,
-        () = signals => anyhow::bail!("ended by a second signal"),
+        (_, closed) = async { tokio::join!(serving, closing) } => closed,
+        () = stop_on_signals(stop) => anyhow::bail!("ended by a second signal"),
     }
 }
 
-fn server(node: &Node, config: &Config, listener: TcpListener) -> anyhow::Result<Server> {
+fn service(node: &Node, config: &Config) -> HttpService {
     let docs_url: Arc<str> = node::public_url(config).into();
-    let body = BodyLimits { bytes: config.limits.body_bytes, stall: config.limits.body_timeout };
-    let management = api::router(ApiState {
-        gateway: node.gateway().clone(),
-        docs_url: docs_url.clone(),
-        body,
-        require_idempotency_key: config.api.require_idempotency_key,
-    });
     let store = node.store().clone();
-    let readiness = Arc::new(Readiness::new(move || {
+    let readiness = Readiness::new(move || {
         let store = store.clone();
         async move { store.ping().await.is_ok() }
-    }));
-    let options = HttpOptions {
+    });
+    let options = HttpOptions::new(&config.limits, docs_url.clone(), Arc::new(readiness));
+    let management = api::router(ApiState {
+        gateway: node.gateway().clone(),
         docs_url,
-        body,
-        uri_bytes: config.limits.uri_bytes,
-        header_count: config.limits.header_count,
-        readiness,
-    };
-    let service = HttpService::new(node.gateway().clone(), management, options);
-    Ok(Server::new(listener, service, ServerOptions {
-        header_timeout: config.limits.header_timeout,
-        header_bytes: config.limits.header_bytes,
-        idle_timeout: config.limits.idle_timeout,
-        connections: config.limits.connections,
-        drain_delay: config.server.drain_delay,
-        ..ServerOptions::default()
-    }))
+        body: options.body,
+        require_idempotency_key: config.api.require_idempotency_key,
+    });
+    HttpService::new(node.gateway().clone(), management, options)
 }
 
 /// Cancels the token at the first signal; resolves at the second.
 async fn stop_on_signals(stop: CancellationToken) {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
         return std::future::pending().await;
     };
     for first in [true, false] {
@@ -113,15 +113,21 @@ pub(super) fn start_log(config: &Config) {
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     let terminal = std::io::stderr().is_terminal();
     let colour = terminal && std::env::var_os("NO_COLOR").is_none();
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(colour);
     let pretty = match config.log.format {
         LogFormat::Pretty => true,
         LogFormat::Json => false,
         _ => terminal,
     };
     // A second gateway in one process writes to the log of the first.
-    let _ = if pretty { builder.try_init() } else { builder.json().flatten_event(true).try_init() };
+    let _ = if pretty {
+        builder.try_init()
+    } else {
+        builder.json().flatten_event(true).try_init()
+    };
 }
 
 /// How long the demo waits for calls that are under way when it stops.

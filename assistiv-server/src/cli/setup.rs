@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use assistiv_core::auth::{KeyKind, PresentedKey};
@@ -44,7 +45,7 @@ pub(super) async fn run(config: Config, args: &SetupArgs) -> Result<ExitCode, Cl
     let api_key = args.provider.is_some().then(read_api_key).transpose()?;
     let node = Node::open(&config).await?;
     let created = create(&node, args, initial_balance, api_key).await;
-    node.close().await?;
+    node.close(Duration::ZERO).await?;
     let created = created?;
     if args.json {
         terminal::json(&created);
@@ -65,17 +66,33 @@ async fn create(
     // Told before anything is written: half a setup would have to be cleaned up by hand.
     let provider = match &args.provider {
         Some(slug) => {
-            let slug = slug.parse().map_err(|error| CliError::Usage(format!("--provider: `{slug}` {error}")))?;
+            let slug = slug
+                .parse()
+                .map_err(|error| CliError::Usage(format!("--provider: `{slug}` {error}")))?;
             if gateway.providers().find(&slug).is_none() {
-                return Err(CliError::Usage(format!("--provider: this gateway has no adapter for `{slug}`")));
+                return Err(CliError::Usage(format!(
+                    "--provider: this gateway has no adapter for `{slug}`"
+                )));
             }
             Some(slug)
         }
         None => None,
     };
-    let operator_key = if node.has_operator_key().await? { None } else { Some(make_operator_key(node).await?) };
-    let command = CreatePlatform { name: args.platform.clone(), initial_balance, ..CreatePlatform::default() };
-    let platform = gateway.tenancy().run(&local, (), command).await.map_err(refused)?;
+    let operator_key = if node.has_operator_key().await? {
+        None
+    } else {
+        Some(make_operator_key(node).await?)
+    };
+    let command = CreatePlatform {
+        name: args.platform.clone(),
+        initial_balance,
+        ..CreatePlatform::default()
+    };
+    let platform = gateway
+        .tenancy()
+        .run(&local, (), command)
+        .await
+        .map_err(refused)?;
     let id = platform.platform.id;
     if let (Some(provider), Some(api_key)) = (&provider, api_key) {
         let command = CreateLlmConfig {
@@ -86,12 +103,25 @@ async fn create(
             models: None,
             is_default: true,
         };
-        gateway.llm_configs().run(&local, id, command).await.map_err(refused)?;
+        gateway
+            .llm_configs()
+            .run(&local, id, command)
+            .await
+            .map_err(refused)?;
     }
     let end_user = match &args.end_user {
         Some(external_id) => {
-            let command = CreateEndUser { external_id: external_id.clone(), ..CreateEndUser::default() };
-            Some(gateway.tenancy().run(&local, id, command).await.map_err(refused)?)
+            let command = CreateEndUser {
+                external_id: external_id.clone(),
+                ..CreateEndUser::default()
+            };
+            Some(
+                gateway
+                    .tenancy()
+                    .run(&local, id, command)
+                    .await
+                    .map_err(refused)?,
+            )
         }
         None => None,
     };
@@ -100,7 +130,10 @@ async fn create(
         platform_slug: platform.platform.slug.to_string(),
         platform_key: platform.raw_key.reveal().to_owned(),
         operator_key: operator_key.map(|key| key.reveal().to_owned()),
-        end_user_id: end_user.as_ref().and_then(|user| user.key.end_user_id).map(|id| id.to_string()),
+        end_user_id: end_user
+            .as_ref()
+            .and_then(|user| user.key.end_user_id)
+            .map(|id| id.to_string()),
         end_user_external_id: args.end_user.clone(),
         end_user_key: end_user.map(|user| user.raw_key.reveal().to_owned()),
         provider: provider.map(|slug| slug.to_string()),
@@ -116,11 +149,16 @@ async fn make_operator_key(node: &Node) -> Result<PresentedKey, CliError> {
 
 fn read_api_key() -> Result<SecretString, CliError> {
     let mut text = String::new();
-    let read = std::io::stdin().lock().take(API_KEY_MAX + 2).read_to_string(&mut text);
+    let read = std::io::stdin()
+        .lock()
+        .take(API_KEY_MAX + 2)
+        .read_to_string(&mut text);
     read.context("the provider key cannot be read from standard input")?;
     let key = text.trim_end_matches(['\r', '\n']);
     if key.is_empty() {
-        return Err(CliError::Usage("--api-key-stdin: standard input is empty".to_owned()));
+        return Err(CliError::Usage(
+            "--api-key-stdin: standard input is empty".to_owned(),
+        ));
     }
     Ok(key.into())
 }
@@ -133,22 +171,37 @@ fn refused(error: assistiv_core::command::CommandError) -> CliError {
 
 fn print(created: &Created, config: &Config) {
     let mut lines = vec![
-        format!("platform      {}  ({})", created.platform_id, created.platform_slug),
-        format!("platform key  {}  (keep on your servers)", created.platform_key),
+        format!(
+            "platform      {}  ({})",
+            created.platform_id, created.platform_slug
+        ),
+        format!(
+            "platform key  {}  (keep on your servers)",
+            created.platform_key
+        ),
     ];
     if let Some(key) = &created.operator_key {
-        lines.push(format!("operator key  {key}  (runs the whole gateway; keep it safe)"));
+        lines.push(format!(
+            "operator key  {key}  (runs the whole gateway; keep it safe)"
+        ));
     }
     if let (Some(id), Some(key)) = (&created.end_user_id, &created.end_user_key) {
         lines.push(format!("end user      {id}"));
-        lines.push(format!("end-user key  {key}  (may live in a browser or app)"));
+        lines.push(format!(
+            "end-user key  {key}  (may live in a browser or app)"
+        ));
     }
     if let Some(provider) = &created.provider {
         lines.push(format!("provider      {provider}  (key stored sealed)"));
     }
     lines.push(format!("wallet        {} USD", created.balance_usd));
     lines.push(String::new());
-    lines.push("These keys are shown this once. Start the gateway with: assistiv-server serve".to_owned());
-    lines.push(format!("It will answer on http://{}/v1", config.server.listen));
+    lines.push(
+        "These keys are shown this once. Start the gateway with: assistiv-server serve".to_owned(),
+    );
+    lines.push(format!(
+        "It will answer on http://{}/v1",
+        config.server.listen
+    ));
     lines.iter().for_each(|line| terminal::line(line));
 }

@@ -28,9 +28,15 @@ const PROGRESS: usize = 1024;
 /// `unsupported_media_type` for anything but plain `application/json`.
 pub fn check_json(headers: &HeaderMap) -> Result<(), Problem> {
     if headers.contains_key(CONTENT_ENCODING) {
-        return Err(Problem::new(Reason::UNSUPPORTED_MEDIA_TYPE, "request bodies must not be encoded"));
+        return Err(Problem::new(
+            Reason::UNSUPPORTED_MEDIA_TYPE,
+            "request bodies must not be encoded",
+        ));
     }
-    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let content_type = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     if essence.eq_ignore_ascii_case("application/json") {
         return Ok(());
@@ -60,13 +66,23 @@ where
     let mut goal = PROGRESS;
     let mut deadline = tokio::time::Instant::now() + limits.stall;
     loop {
-        let frame = tokio::time::timeout_at(deadline, body.frame()).await.map_err(|_| {
-            Problem::new(Reason::REQUEST_TIMEOUT, "the request body stopped arriving")
+        let frame = tokio::time::timeout_at(deadline, body.frame())
+            .await
+            .map_err(|_| {
+                Problem::new(Reason::REQUEST_TIMEOUT, "the request body stopped arriving")
+            })?;
+        let Some(frame) = frame else {
+            return Ok(read.freeze());
+        };
+        let frame = frame.map_err(|_| {
+            Problem::new(
+                Reason::INVALID_REQUEST,
+                "the request body broke off or was malformed",
+            )
         })?;
-        let Some(frame) = frame else { return Ok(read.freeze()) };
-        let frame =
-            frame.map_err(|_| Problem::new(Reason::INVALID_REQUEST, "the request body broke off or was malformed"))?;
-        let Ok(data) = frame.into_data() else { continue };
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
         if read.len() + data.len() > limits.bytes {
             return Err(too_large());
         }

@@ -14,7 +14,11 @@ use http_body_util::Full;
 pub struct RequestId(pub Arc<str>);
 
 /// A problem as a response. `docs_url` is the base URL of this server's documentation.
-pub fn response(problem: &Problem, request_id: &RequestId, docs_url: &str) -> Response<Full<Bytes>> {
+pub fn response(
+    problem: &Problem,
+    request_id: &RequestId,
+    docs_url: &str,
+) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from(problem.to_json(&request_id.0, docs_url)));
     *response.status_mut() = problem.status();
     let headers = response.headers_mut();

@@ -51,14 +51,23 @@ pub(super) fn prepare_data_dir(dir: &Path) -> anyhow::Result<()> {
         .recursive(true)
         .mode(0o700)
         .create(dir)
-        .map_err(|error| anyhow::Error::new(error).context(format!("the data directory {}", dir.display())))
+        .map_err(|error| {
+            anyhow::Error::new(error).context(format!("the data directory {}", dir.display()))
+        })
 }
 
 /// The master key, checked against what the database was sealed with.
-pub(super) async fn obtain(config: &Config, store: &SqlStore) -> anyhow::Result<SecretBox<[u8; 32]>> {
+pub(super) async fn obtain(
+    config: &Config,
+    store: &SqlStore,
+) -> anyhow::Result<SecretBox<[u8; 32]>> {
     let path = config.server.data_dir.join(MASTER_KEY_FILE);
     let sealed = store.master_key_check().await?;
-    let configured = config.security.master_key.as_ref().and_then(|text| decode_master_key(text.expose_secret()));
+    let configured = config
+        .security
+        .master_key
+        .as_ref()
+        .and_then(|text| decode_master_key(text.expose_secret()));
     let key = match (configured, read(&path)?) {
         (Some(key), _) | (None, Some(key)) => key,
         (None, None) if sealed.is_some() => return Err(MasterKeyError::Missing(path).into()),
@@ -75,7 +84,9 @@ pub(super) async fn obtain(config: &Config, store: &SqlStore) -> anyhow::Result<
     let cipher = MasterKeyCipher::new(&key);
     match sealed {
         Some(sealed) => {
-            let opened = cipher.open(place(), &sealed).map_err(|_| MasterKeyError::Other)?;
+            let opened = cipher
+                .open(place(), &sealed)
+                .map_err(|_| MasterKeyError::Other)?;
             if opened.expose_secret() != CHECK_TEXT {
                 return Err(MasterKeyError::Other.into());
             }
@@ -93,16 +104,27 @@ pub(super) fn problems(config: &Config) -> Vec<String> {
     if config.security.master_key.is_some() {
         return Vec::new();
     }
-    read(&config.server.data_dir.join(MASTER_KEY_FILE)).err().map(|error| error.to_string()).into_iter().collect()
+    read(&config.server.data_dir.join(MASTER_KEY_FILE))
+        .err()
+        .map(|error| error.to_string())
+        .into_iter()
+        .collect()
 }
 
 fn place() -> SecretPlace {
-    SecretPlace { table: "settings", column: "value", row: Uuid::nil() }
+    SecretPlace {
+        table: "settings",
+        column: "value",
+        row: Uuid::nil(),
+    }
 }
 
 fn read(path: &Path) -> Result<Option<SecretBox<[u8; 32]>>, MasterKeyError> {
     use std::os::unix::fs::PermissionsExt;
-    let fail = |message: String| MasterKeyError::File { path: path.to_owned(), message };
+    let fail = |message: String| MasterKeyError::File {
+        path: path.to_owned(),
+        message,
+    };
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -111,21 +133,33 @@ fn read(path: &Path) -> Result<Option<SecretBox<[u8; 32]>>, MasterKeyError> {
     if metadata.permissions().mode() & 0o077 != 0 {
         return Err(fail("others can read it; run chmod 600 on it".to_owned()));
     }
-    let text = SecretString::from(fs::read_to_string(path).map_err(|error| fail(error.to_string()))?);
+    let text =
+        SecretString::from(fs::read_to_string(path).map_err(|error| fail(error.to_string()))?);
     let key = decode_master_key(text.expose_secret().trim());
-    key.map(Some).ok_or_else(|| fail("it does not hold 32 bytes of base64".to_owned()))
+    key.map(Some)
+        .ok_or_else(|| fail("it does not hold 32 bytes of base64".to_owned()))
 }
 
 fn write(path: &Path, key: &SecretBox<[u8; 32]>) -> Result<(), MasterKeyError> {
     use std::os::unix::fs::OpenOptionsExt;
-    let fail = |error: std::io::Error| MasterKeyError::File { path: path.to_owned(), message: error.to_string() };
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(fail)?;
+    let fail = |error: std::io::Error| MasterKeyError::File {
+        path: path.to_owned(),
+        message: error.to_string(),
+    };
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(fail)?;
     let text = SecretString::from(STANDARD.encode(key.expose_secret()));
     writeln!(file, "{}", text.expose_secret()).map_err(fail)?;
     // A key that seals something must outlive a power cut right after.
     file.sync_all().map_err(fail)?;
     if let Some(dir) = path.parent() {
-        fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(fail)?;
+        fs::File::open(dir)
+            .and_then(|dir| dir.sync_all())
+            .map_err(fail)?;
     }
     Ok(())
 }

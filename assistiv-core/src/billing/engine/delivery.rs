@@ -35,12 +35,21 @@ impl Deliveries {
     /// An answer waits for a batch.
     pub(crate) fn token(&self, seq: i64) -> DeliveryToken {
         self.with(|pending| *pending.answers.entry(seq).or_default() += 1);
-        DeliveryToken { deliveries: self.clone(), seq }
+        DeliveryToken {
+            deliveries: self.clone(),
+            seq,
+        }
     }
 
     /// The highest batch such that every answer that waited for it or an earlier one was handed over.
     pub(crate) fn delivered_seq(&self) -> i64 {
-        self.with(|pending| pending.answers.keys().next().map_or(pending.applied, |first| first - 1))
+        self.with(|pending| {
+            pending
+                .answers
+                .keys()
+                .next()
+                .map_or(pending.applied, |first| first - 1)
+        })
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Pending) -> T) -> T {

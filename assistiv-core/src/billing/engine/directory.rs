@@ -38,22 +38,43 @@ impl BudgetDirectory {
             store,
             entries: Cache::new(ENTRIES_MAX),
             epoch: AtomicU64::new(0),
-            changed: Cache::builder().max_capacity(ENTRIES_MAX).time_to_live(2 * FRESH_FOR).build(),
+            changed: Cache::builder()
+                .max_capacity(ENTRIES_MAX)
+                .time_to_live(2 * FRESH_FOR)
+                .build(),
         }
     }
 
     /// The account, looked up once however many calls wait for it.
-    pub(super) async fn account(&self, scope: &EndUserScope) -> Result<Option<AccountId>, StoreError> {
+    pub(super) async fn account(
+        &self,
+        scope: &EndUserScope,
+    ) -> Result<Option<AccountId>, StoreError> {
         let id = scope.end_user_id();
         let changed = self.changed.get(&id).await.unwrap_or(0);
-        let stale = |entry: &Entry| entry.epoch < changed || entry.account.is_err() || entry.at.elapsed() > FRESH_FOR;
+        let stale = |entry: &Entry| {
+            entry.epoch < changed || entry.account.is_err() || entry.at.elapsed() > FRESH_FOR
+        };
         let mut failure = None;
         let load = async {
             let epoch = self.epoch.load(Ordering::Acquire);
-            let account = self.store.budget_account(scope.platform(), id).await.map_err(|error| failure = Some(error));
-            Entry { account, epoch, at: Instant::now() }
+            let account = self
+                .store
+                .budget_account(scope.platform(), id)
+                .await
+                .map_err(|error| failure = Some(error));
+            Entry {
+                account,
+                epoch,
+                at: Instant::now(),
+            }
         };
-        let entry = self.entries.entry_by_ref(&id).or_insert_with_if(load, |entry| stale(entry)).await.into_value();
+        let entry = self
+            .entries
+            .entry_by_ref(&id)
+            .or_insert_with_if(load, |entry| stale(entry))
+            .await
+            .into_value();
         match (entry.account, failure) {
             (Ok(account), _) => Ok(account),
             (Err(()), Some(error)) => Err(error),

@@ -110,7 +110,9 @@ impl LeaseLane {
                     Outcome::Unknown => {
                         // Applied, but the reply was lost: what was granted stays in the slot, out of memory,
                         // until the node closes. Memory is never above the slot.
-                        parts.iter().for_each(|part| part.slice.lease_failed(Amounts::ZERO));
+                        parts
+                            .iter()
+                            .for_each(|part| part.slice.lease_failed(Amounts::ZERO));
                         break;
                     }
                 };
@@ -126,8 +128,15 @@ impl LeaseLane {
     }
 
     fn batch(&self, parts: &[Part], seq: i64) -> LeaseBatch {
-        let request = |part: &Part| LeaseRequest { give_back: part.give_back, ..part.slice.request(part.needs) };
-        LeaseBatch { node: self.node, seq, requests: parts.iter().map(request).collect() }
+        let request = |part: &Part| LeaseRequest {
+            give_back: part.give_back,
+            ..part.slice.request(part.needs)
+        };
+        LeaseBatch {
+            node: self.node,
+            seq,
+            requests: parts.iter().map(request).collect(),
+        }
     }
 
     async fn apply(&self, batch: &LeaseBatch) -> Outcome {
@@ -136,11 +145,17 @@ impl LeaseLane {
             Ok(grants) => return Outcome::Applied(grants),
             Err(error) => error,
         };
-        tracing::warn!(error = &error as &dyn std::error::Error, seq = batch.seq, "lease batch failed");
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            seq = batch.seq,
+            "lease batch failed"
+        );
         loop {
             match self.store.lane(&scope, self.node, Lane::Lease).await {
                 Ok(position) if position.seq == batch.seq => return Outcome::Unknown,
-                Ok(position) if !position.fenced && position.seq == batch.seq - 1 => return Outcome::NotApplied,
+                Ok(position) if !position.fenced && position.seq == batch.seq - 1 => {
+                    return Outcome::NotApplied;
+                }
                 Ok(_) | Err(StoreError::Lost { .. } | StoreError::NotFound) => {
                     self.fenced.fence();
                     return Outcome::NotApplied;
@@ -155,7 +170,10 @@ impl LeaseLane {
     async fn finish(&self, parts: &mut Vec<Part>, grants: &[LeaseGrant]) -> bool {
         let mut due = Vec::new();
         for mut part in std::mem::take(parts) {
-            let Some(grant) = grants.iter().find(|grant| grant.account == part.slice.account()) else {
+            let Some(grant) = grants
+                .iter()
+                .find(|grant| grant.account == part.slice.account())
+            else {
                 part.slice.forget_policy();
                 part.slice.lease_failed(Amounts::ZERO);
                 continue;
@@ -176,10 +194,17 @@ impl LeaseLane {
     }
 
     async fn reset(&self, account: AccountId) -> bool {
-        match self.store.reset_period(&SweeperScope::engine(), account).await {
+        match self
+            .store
+            .reset_period(&SweeperScope::engine(), account)
+            .await
+        {
             Ok(_) => true,
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "period reset failed");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "period reset failed"
+                );
                 false
             }
         }

@@ -31,11 +31,17 @@ pub(crate) type Ack = oneshot::Sender<DeliveryToken>;
 /// Something that waits for the lane.
 pub(crate) enum Operation {
     /// Records a stream, or what it has cost so far.
-    Open { stream: Box<OpenStream>, ack: Option<Ack> },
+    Open {
+        stream: Box<OpenStream>,
+        ack: Option<Ack>,
+    },
     /// Charges a call.
     Settle(Box<Settlement>),
     /// Removes the record of a stream that cost nothing.
-    Close { log_id: LogId, _permit: OwnedSemaphorePermit },
+    Close {
+        log_id: LogId,
+        _permit: OwnedSemaphorePermit,
+    },
 }
 
 /// A charge on its way to the ledger.
@@ -91,15 +97,21 @@ impl Ticket {
     /// Takes a settlement back whose answer will not be delivered. One that was sent already is refunded as soon
     /// as its outcome is known.
     pub(crate) fn withdraw(&self) {
-        let queued = self.0.compare_exchange(QUEUED, WITHDRAWN, Ordering::AcqRel, Ordering::Acquire);
+        let queued =
+            self.0
+                .compare_exchange(QUEUED, WITHDRAWN, Ordering::AcqRel, Ordering::Acquire);
         if queued.is_err() {
-            let _ = self.0.compare_exchange(SENT, TO_REFUND, Ordering::AcqRel, Ordering::Acquire);
+            let _ = self
+                .0
+                .compare_exchange(SENT, TO_REFUND, Ordering::AcqRel, Ordering::Acquire);
         }
     }
 
     /// Marks the settlement as sent; `false` when it was withdrawn before.
     fn send(&self) -> bool {
-        self.0.compare_exchange(QUEUED, SENT, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        self.0
+            .compare_exchange(QUEUED, SENT, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
     }
 
     fn wants_refund(&self) -> bool {
@@ -128,7 +140,10 @@ impl SettleQueue {
     fn take(&self, most: usize) -> Vec<Operation> {
         let mut waiting = self.lock();
         let count = waiting.len().min(most);
-        waiting.drain(..count).map(|(_, operation)| operation).collect()
+        waiting
+            .drain(..count)
+            .map(|(_, operation)| operation)
+            .collect()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<(Instant, Operation)>> {
@@ -181,7 +196,11 @@ impl SettleLane {
                 Err(error) => error,
             };
             self.fenced.stall();
-            tracing::warn!(error = &error as &dyn std::error::Error, seq = batch.seq, "settlement batch failed");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                seq = batch.seq,
+                "settlement batch failed"
+            );
             match self.store.lane(&scope, self.node, Lane::Settle).await {
                 Ok(position) if position.seq == batch.seq => {
                     self.fenced.resume();
@@ -218,7 +237,8 @@ impl SettleLane {
                 }
             }
             if settlement.ticket.wants_refund() {
-                self.queue.push(Operation::Settle(Box::new(settlement.refund())));
+                self.queue
+                    .push(Operation::Settle(Box::new(settlement.refund())));
             } else if let Some(ack) = settlement.ack {
                 // A gate that no longer waits drops the token at once: its answer is done with.
                 let _ = ack.send(self.deliveries.token(seq));
@@ -237,7 +257,10 @@ impl Pending {
             match operation {
                 Operation::Open { stream, ack } => {
                     let log_id = stream.log_id;
-                    let (record, acks) = pending.opened.entry(log_id).or_insert_with(|| ((*stream).clone(), Vec::new()));
+                    let (record, acks) = pending
+                        .opened
+                        .entry(log_id)
+                        .or_insert_with(|| ((*stream).clone(), Vec::new()));
                     *record = *stream;
                     acks.extend(ack);
                 }
@@ -279,12 +302,27 @@ impl Pending {
                 let sum = debits.entry(slice.account()).or_default();
                 *sum = sum.checked_add(*amount).unwrap_or(*sum);
             }
-            entries.push(LedgerEntry { posted_by: Some((node, seq)), ..settlement.entry.clone() });
+            entries.push(LedgerEntry {
+                posted_by: Some((node, seq)),
+                ..settlement.entry.clone()
+            });
         }
         let mut debits: Vec<_> = debits.into_iter().collect();
         debits.sort_unstable_by_key(|(account, _)| *account);
-        let opened = self.opened.values().map(|(stream, _)| stream.clone()).collect();
-        SettleBatch { node, seq, delivered_seq, opened, closed: self.closed.clone(), entries, debits }
+        let opened = self
+            .opened
+            .values()
+            .map(|(stream, _)| stream.clone())
+            .collect();
+        SettleBatch {
+            node,
+            seq,
+            delivered_seq,
+            opened,
+            closed: self.closed.clone(),
+            entries,
+            debits,
+        }
     }
 }
 
@@ -295,22 +333,38 @@ impl Settlement {
     fn refund(self) -> Self {
         let charge = &self.entry;
         let uid = EntryId::from_uuid(Uuid::new_v5(&charge.uid.as_uuid(), b"undelivered"));
-        let give_back = |legs: &BudgetLegs| BudgetLegs { remaining: legs.remaining.negated(), ..*legs };
+        let give_back = |legs: &BudgetLegs| BudgetLegs {
+            remaining: legs.remaining.negated(),
+            ..*legs
+        };
         let entry = LedgerEntry {
             uid,
             kind: EntryKind::Refund,
             refers_to: Some(charge.uid),
-            wallet: charge.wallet.map(|(account, amount)| (account, amount.negated())),
+            wallet: charge
+                .wallet
+                .map(|(account, amount)| (account, amount.negated())),
             budget: charge.budget.as_ref().map(give_back),
             metered: None,
             reason: Some("the answer was not delivered".to_owned()),
             ..charge.clone()
         };
-        let debits: Vec<_> = self.debits.iter().map(|(slice, amount)| (slice.clone(), amount.negated())).collect();
+        let debits: Vec<_> = self
+            .debits
+            .iter()
+            .map(|(slice, amount)| (slice.clone(), amount.negated()))
+            .collect();
         // What is given back may be spent only once the entry is durable: until then the slice owes it.
         for (slice, amount) in &debits {
             slice.owe(*amount);
         }
-        Self { entry, debits, opened: false, ticket: Arc::default(), ack: None, _permit: self._permit }
+        Self {
+            entry,
+            debits,
+            opened: false,
+            ticket: Arc::default(),
+            ack: None,
+            _permit: self._permit,
+        }
     }
 }

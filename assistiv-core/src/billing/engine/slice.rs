@@ -74,7 +74,10 @@ impl Slice {
             used_at: Instant::now(),
             asking: false,
         };
-        Self { account, state: Mutex::new(state) }
+        Self {
+            account,
+            state: Mutex::new(state),
+        }
     }
 
     pub(crate) fn account(&self) -> AccountId {
@@ -89,7 +92,8 @@ impl Slice {
             return Err(Refusal::Blocked(policy.blocked));
         }
         state.used_at = Instant::now();
-        let short = |d: &Dimension| policy.enforce.contains(*d) && state.available.get(*d) < wanted.get(*d);
+        let short =
+            |d: &Dimension| policy.enforce.contains(*d) && state.available.get(*d) < wanted.get(*d);
         if let Some(dimension) = Dimension::ALL.into_iter().find(short) {
             return Err(Refusal::Short(dimension));
         }
@@ -166,7 +170,8 @@ impl Slice {
     /// What calls that wait with `needs` lack, as a request to the account.
     pub(crate) fn request(&self, needs: Amounts) -> LeaseRequest {
         let state = self.lock();
-        let demand = Amounts::from_fn(|d| needs.get(d).saturating_sub(state.available.get(d)).max(0));
+        let demand =
+            Amounts::from_fn(|d| needs.get(d).saturating_sub(state.available.get(d)).max(0));
         LeaseRequest {
             account: self.account,
             demand,
@@ -186,7 +191,8 @@ impl Slice {
     /// Takes everything out if the slice was idle for so long; `None` when it is in use.
     pub(crate) fn take_idle(&self, idle_since: Instant) -> Option<LeaseRequest> {
         let mut state = self.lock();
-        let busy = state.used_at > idle_since || !state.reserved.is_zero() || !state.unflushed.is_zero();
+        let busy =
+            state.used_at > idle_since || !state.reserved.is_zero() || !state.unflushed.is_zero();
         if busy || state.asking || state.available.is_zero() {
             return None;
         }
@@ -198,18 +204,27 @@ impl Slice {
     pub(crate) fn is_empty(&self, idle_since: Instant) -> bool {
         let state = self.lock();
         let zero = |a: &Amounts| a.is_zero();
-        state.used_at <= idle_since && !state.asking && [state.available, state.reserved, state.unflushed].iter().all(zero)
+        state.used_at <= idle_since
+            && !state.asking
+            && [state.available, state.reserved, state.unflushed]
+                .iter()
+                .all(zero)
     }
 
     /// Whether a refill should be asked for in the background; says so once until a lease comes.
     pub(crate) fn wants_refill(&self) -> bool {
         let mut state = self.lock();
-        let Some(policy) = state.policy else { return false };
+        let Some(policy) = state.policy else {
+            return false;
+        };
         let target = state.target();
         let low = |d: Dimension| {
-            policy.enforce.contains(d) && state.available.get(d) < target.get(d) / 2 && state.free.get(d) > 0
+            policy.enforce.contains(d)
+                && state.available.get(d) < target.get(d) / 2
+                && state.free.get(d) > 0
         };
-        let wants = !state.asking && policy.blocked == Blocked::No && Dimension::ALL.into_iter().any(low);
+        let wants =
+            !state.asking && policy.blocked == Blocked::No && Dimension::ALL.into_iter().any(low);
         state.asking |= wants;
         wants
     }
@@ -225,7 +240,9 @@ impl Slice {
         let state = self.lock();
         View {
             available: state.available,
-            enforced: state.policy.map_or(Dimensions::NONE, |policy| policy.enforce),
+            enforced: state
+                .policy
+                .map_or(Dimensions::NONE, |policy| policy.enforce),
             held: !state.reserved.is_zero(),
             policy: state.policy,
         }
@@ -254,14 +271,24 @@ impl SliceState {
     fn target(&self) -> Amounts {
         Amounts::from_fn(|d| {
             let calls = self.mean_hold.get(d).saturating_mul(8);
-            let seconds = self.rate.get(d).saturating_mul(2).saturating_add(self.reserved.get(d));
+            let seconds = self
+                .rate
+                .get(d)
+                .saturating_mul(2)
+                .saturating_add(self.reserved.get(d));
             calls.max(seconds)
         })
     }
 }
 
 fn masked(amounts: Amounts, enforced: Dimensions) -> Amounts {
-    Amounts::from_fn(|d| if enforced.contains(d) { amounts.get(d) } else { 0 })
+    Amounts::from_fn(|d| {
+        if enforced.contains(d) {
+            amounts.get(d)
+        } else {
+            0
+        }
+    })
 }
 
 /// A moving average that follows a change within a few steps.
@@ -302,7 +329,13 @@ mod tests {
             period_end: None,
         };
         let granted = Amounts::from_raw(amount, 0, 0);
-        LeaseGrant { account: AccountId(1), granted, free: Amounts::ZERO, policy, reset_due: false }
+        LeaseGrant {
+            account: AccountId(1),
+            granted,
+            free: Amounts::ZERO,
+            policy,
+            reset_due: false,
+        }
     }
 
     fn usd(amount: i64) -> Amounts {
@@ -315,7 +348,11 @@ mod tests {
         assert_eq!(slice.reserve(usd(1)), Err(Refusal::Unknown));
         slice.leased(&grant(10));
         let held = slice.reserve(usd(10)).unwrap();
-        assert_eq!(held, Amounts::from_raw(10, 0, 0), "tokens are not enforced on a wallet");
+        assert_eq!(
+            held,
+            Amounts::from_raw(10, 0, 0),
+            "tokens are not enforced on a wallet"
+        );
         assert_eq!(slice.reserve(usd(1)), Err(Refusal::Short(Dimension::Usd)));
         slice.settle(held, Amounts::from_raw(4, 0, 0));
         assert_eq!(slice.view().available.usd.get(), 6);

@@ -17,7 +17,10 @@ impl SqlStore {
     /// # Errors
     /// When the database fails.
     pub async fn master_key_check(&self) -> Result<Option<Vec<u8>>, StoreError> {
-        let row = Entity::find_by_id(MASTER_KEY_CHECK).one(self.reader()).await.map_err(failed)?;
+        let row = Entity::find_by_id(MASTER_KEY_CHECK)
+            .one(self.reader())
+            .await
+            .map_err(failed)?;
         Ok(row.map(|row| row.value))
     }
 
@@ -26,10 +29,17 @@ impl SqlStore {
     /// # Errors
     /// When the database fails.
     pub async fn set_master_key_check(&self, sealed: &[u8]) -> Result<(), StoreError> {
-        let row = ActiveModel { name: Set(MASTER_KEY_CHECK.to_owned()), value: Set(sealed.to_vec()) };
+        let row = ActiveModel {
+            name: Set(MASTER_KEY_CHECK.to_owned()),
+            value: Set(sealed.to_vec()),
+        };
         let txn = self.begin_write().await?;
         let keep = OnConflict::column(Column::Name).do_nothing().to_owned();
-        Entity::insert(row).on_conflict(keep).exec_without_returning(&txn).await.map_err(failed)?;
+        Entity::insert(row)
+            .on_conflict(keep)
+            .exec_without_returning(&txn)
+            .await
+            .map_err(failed)?;
         super::commit(txn).await
     }
 

@@ -81,10 +81,16 @@ impl Command<Tenancy> for CreateEndUser {
     type Authority = PlatformScope;
     type Output = CreatedEndUser;
 
-    async fn run(self, domain: &Tenancy, scope: PlatformScope) -> Result<CreatedEndUser, CommandError> {
+    async fn run(
+        self,
+        domain: &Tenancy,
+        scope: PlatformScope,
+    ) -> Result<CreatedEndUser, CommandError> {
         let errors = [
             check_text("external_id", &self.external_id, EXTERNAL_ID_MAX),
-            self.display_name.as_ref().and_then(|name| check_text("display_name", name, DISPLAY_NAME_MAX)),
+            self.display_name
+                .as_ref()
+                .and_then(|name| check_text("display_name", name, DISPLAY_NAME_MAX)),
             check_metadata(&self.metadata),
         ];
         all_valid(errors.into_iter().flatten())?;
@@ -116,10 +122,16 @@ impl Command<Tenancy> for CreateEndUser {
             created_at: now,
         };
         let budget = default_budget(&platform.settings);
-        let new = NewEndUser { end_user, key: key.clone(), budget, active_keys_max: ACTIVE_KEYS_MAX };
+        let new = NewEndUser {
+            end_user,
+            key: key.clone(),
+            budget,
+            active_keys_max: ACTIVE_KEYS_MAX,
+        };
         let end_user = match domain.stores.tenancy.create_end_user(&scope, new).await {
             Err(StoreError::Conflict(_)) => {
-                let message = "this end user is disabled; enable it with PATCH {\"is_active\": true} first";
+                let message =
+                    "this end user is disabled; enable it with PATCH {\"is_active\": true} first";
                 return Err(CommandError::refused(Reason::END_USER_DISABLED, message));
             }
             other => other?,
@@ -135,7 +147,12 @@ impl Command<Tenancy> for CreateEndUser {
         key.end_user_id = Some(id);
         domain.billing.engine().forget_budget(id).await;
         let budget = domain.stores.ledger.budget(&scope, id).await?;
-        Ok(CreatedEndUser { end_user, key, raw_key, budget })
+        Ok(CreatedEndUser {
+            end_user,
+            key,
+            raw_key,
+            budget,
+        })
     }
 }
 
@@ -144,8 +161,16 @@ impl Command<Tenancy> for ListEndUsers {
     type Authority = PlatformScope;
     type Output = Listed<EndUser>;
 
-    async fn run(self, domain: &Tenancy, scope: PlatformScope) -> Result<Listed<EndUser>, CommandError> {
-        Ok(domain.stores.tenancy.end_users(&scope, &self.filter, self.page).await?)
+    async fn run(
+        self,
+        domain: &Tenancy,
+        scope: PlatformScope,
+    ) -> Result<Listed<EndUser>, CommandError> {
+        Ok(domain
+            .stores
+            .tenancy
+            .end_users(&scope, &self.filter, self.page)
+            .await?)
     }
 }
 
@@ -165,7 +190,9 @@ impl Command<Tenancy> for ReadOwnUser {
     type Output = EndUser;
 
     async fn run(self, domain: &Tenancy, scope: EndUserScope) -> Result<EndUser, CommandError> {
-        domain.find(scope.platform(), &EndUserRef::Id(scope.end_user_id())).await
+        domain
+            .find(scope.platform(), &EndUserRef::Id(scope.end_user_id()))
+            .await
     }
 }
 
@@ -177,8 +204,10 @@ impl Command<Tenancy> for UpdateEndUser {
     async fn run(self, domain: &Tenancy, scope: PlatformScope) -> Result<EndUser, CommandError> {
         let name = self.display_name.as_ref().and_then(Option::as_ref);
         let metadata = self.metadata.as_ref().and_then(Option::as_ref);
-        let errors =
-            [name.and_then(|name| check_text("display_name", name, DISPLAY_NAME_MAX)), metadata.and_then(check_metadata)];
+        let errors = [
+            name.and_then(|name| check_text("display_name", name, DISPLAY_NAME_MAX)),
+            metadata.and_then(check_metadata),
+        ];
         all_valid(errors.into_iter().flatten())?;
         let mut end_user = domain.find(&scope, &self.end_user).await?;
         if let Some(name) = self.display_name {
@@ -189,7 +218,12 @@ impl Command<Tenancy> for UpdateEndUser {
         }
         end_user.is_active = self.is_active.unwrap_or(end_user.is_active);
         end_user.updated_at = domain.clock.now();
-        domain.stores.tenancy.update_end_user(&scope, &end_user).await.map_err(not_found)?;
+        domain
+            .stores
+            .tenancy
+            .update_end_user(&scope, &end_user)
+            .await
+            .map_err(not_found)?;
         domain.authenticator.forget(scope.platform_id());
         Ok(end_user)
     }
@@ -202,8 +236,17 @@ impl Command<Tenancy> for DeleteEndUser {
 
     async fn run(self, domain: &Tenancy, scope: PlatformScope) -> Result<(), CommandError> {
         let end_user = domain.find(&scope, &self.0).await?;
-        let account = domain.stores.ledger.budget_account(&scope, end_user.id).await?;
-        domain.stores.tenancy.delete_end_user(&scope, end_user.id).await.map_err(not_found)?;
+        let account = domain
+            .stores
+            .ledger
+            .budget_account(&scope, end_user.id)
+            .await?;
+        domain
+            .stores
+            .tenancy
+            .delete_end_user(&scope, end_user.id)
+            .await
+            .map_err(not_found)?;
         domain.authenticator.forget(scope.platform_id());
         domain.billing.engine().forget_budget(end_user.id).await;
         if let Some(account) = account {
@@ -214,8 +257,16 @@ impl Command<Tenancy> for DeleteEndUser {
 }
 
 impl Tenancy {
-    async fn find(&self, scope: &PlatformScope, end_user: &EndUserRef) -> Result<EndUser, CommandError> {
-        self.stores.tenancy.end_user(scope, end_user).await.map_err(not_found)
+    async fn find(
+        &self,
+        scope: &PlatformScope,
+        end_user: &EndUserRef,
+    ) -> Result<EndUser, CommandError> {
+        self.stores
+            .tenancy
+            .end_user(scope, end_user)
+            .await
+            .map_err(not_found)
     }
 }
 
@@ -233,7 +284,10 @@ fn check_metadata(metadata: &RawObject) -> Option<FieldError> {
 
 /// The monthly budget that a platform's settings give to new end users.
 fn default_budget(settings: &PlatformSettings) -> Option<NewBudget> {
-    let limits = Limits { usd: settings.default_budget_usd(), tokens: settings.default_budget_tokens() };
+    let limits = Limits {
+        usd: settings.default_budget_usd(),
+        tokens: settings.default_budget_tokens(),
+    };
     (limits != Limits::default()).then(|| NewBudget {
         id: BudgetId::new(),
         opening: EntryId::new(),

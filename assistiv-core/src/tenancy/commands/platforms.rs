@@ -74,7 +74,11 @@ impl Command<Tenancy> for CreatePlatform {
     type Authority = OperatorScope;
     type Output = CreatedPlatform;
 
-    async fn run(self, domain: &Tenancy, operator: OperatorScope) -> Result<CreatedPlatform, CommandError> {
+    async fn run(
+        self,
+        domain: &Tenancy,
+        operator: OperatorScope,
+    ) -> Result<CreatedPlatform, CommandError> {
         let negative = self.initial_balance < NanoUsd::ZERO;
         let balance_error = negative.then(|| FieldError {
             param: "initial_balance_usd".to_owned(),
@@ -82,14 +86,22 @@ impl Command<Tenancy> for CreatePlatform {
         });
         let settings = PlatformSettings::new(self.settings);
         let settings_errors = settings.as_ref().err().cloned().unwrap_or_default();
-        all_valid(check_text("name", &self.name, NAME_MAX).into_iter().chain(balance_error).chain(settings_errors))?;
+        all_valid(
+            check_text("name", &self.name, NAME_MAX)
+                .into_iter()
+                .chain(balance_error)
+                .chain(settings_errors),
+        )?;
 
         let now = domain.clock.now();
         let raw_key = generate(KeyKind::Platform)?;
         let id = PlatformId::new();
         let mut platform = Platform {
             id,
-            slug: self.slug.clone().unwrap_or_else(|| PlatformSlug::derived_from(&self.name)),
+            slug: self
+                .slug
+                .clone()
+                .unwrap_or_else(|| PlatformSlug::derived_from(&self.name)),
             name: self.name,
             settings: settings.unwrap_or_default(),
             is_active: true,
@@ -112,8 +124,15 @@ impl Command<Tenancy> for CreatePlatform {
         };
         let plain = platform.slug.clone();
         for attempt in 2.. {
-            let wallet = NewWallet { id: WalletId::new(), opening: (EntryId::new(), self.initial_balance) };
-            let new = NewPlatform { platform: platform.clone(), key: key.clone(), wallet };
+            let wallet = NewWallet {
+                id: WalletId::new(),
+                opening: (EntryId::new(), self.initial_balance),
+            };
+            let new = NewPlatform {
+                platform: platform.clone(),
+                key: key.clone(),
+                wallet,
+            };
             match domain.stores.tenancy.create_platform(&operator, new).await {
                 // A slug that was asked for is taken or not; one that was derived gives way.
                 Err(StoreError::Conflict(_)) if self.slug.is_none() && attempt <= SLUG_TRIES => {
@@ -128,7 +147,12 @@ impl Command<Tenancy> for CreatePlatform {
             }
         }
         let wallet = domain.stores.ledger.wallet(&operator.over(id)).await?;
-        Ok(CreatedPlatform { platform, key, raw_key, wallet })
+        Ok(CreatedPlatform {
+            platform,
+            key,
+            raw_key,
+            wallet,
+        })
     }
 }
 
@@ -137,17 +161,31 @@ impl Command<Tenancy> for ListPlatforms {
     type Authority = Principal;
     type Output = Listed<Platform>;
 
-    async fn run(self, domain: &Tenancy, principal: Principal) -> Result<Listed<Platform>, CommandError> {
-        let own = principal.identity().and_then(|identity| identity.platform_id());
+    async fn run(
+        self,
+        domain: &Tenancy,
+        principal: Principal,
+    ) -> Result<Listed<Platform>, CommandError> {
+        let own = principal
+            .identity()
+            .and_then(|identity| identity.platform_id());
         match own {
             None => {
                 let operator = principal.operate()?;
-                Ok(domain.stores.tenancy.platforms(&operator, &self.filter, self.page).await?)
+                Ok(domain
+                    .stores
+                    .tenancy
+                    .platforms(&operator, &self.filter, self.page)
+                    .await?)
             }
             Some(id) => {
                 let scope = principal.manage(id)?;
                 let platform = domain.stores.tenancy.platform(&scope).await?;
-                let rows = if self.page.page == 1 { vec![platform] } else { Vec::new() };
+                let rows = if self.page.page == 1 {
+                    vec![platform]
+                } else {
+                    Vec::new()
+                };
                 Ok(Listed { rows, total: 1 })
             }
         }
@@ -171,9 +209,15 @@ impl Command<Tenancy> for UpdatePlatform {
 
     async fn run(self, domain: &Tenancy, scope: PlatformScope) -> Result<Platform, CommandError> {
         let mut platform = domain.stores.tenancy.platform(&scope).await?;
-        let merged = self.settings.map(|changes| platform.settings.merged(changes)).transpose();
+        let merged = self
+            .settings
+            .map(|changes| platform.settings.merged(changes))
+            .transpose();
         let settings_errors = merged.as_ref().err().cloned().unwrap_or_default();
-        let name_error = self.name.as_ref().and_then(|name| check_text("name", name, NAME_MAX));
+        let name_error = self
+            .name
+            .as_ref()
+            .and_then(|name| check_text("name", name, NAME_MAX));
         all_valid(name_error.into_iter().chain(settings_errors))?;
         if let Ok(Some(settings)) = merged {
             platform.settings = settings;
@@ -181,7 +225,12 @@ impl Command<Tenancy> for UpdatePlatform {
         platform.name = self.name.unwrap_or(platform.name);
         platform.slug = self.slug.unwrap_or(platform.slug);
         platform.updated_at = domain.clock.now();
-        match domain.stores.tenancy.update_platform(&scope, &platform).await {
+        match domain
+            .stores
+            .tenancy
+            .update_platform(&scope, &platform)
+            .await
+        {
             Err(StoreError::Conflict(_)) => return Err(slug_taken(&platform.slug)),
             other => other?,
         }
@@ -204,7 +253,10 @@ impl Command<Tenancy> for DeletePlatform {
 }
 
 fn slug_taken(slug: &PlatformSlug) -> CommandError {
-    CommandError::refused(Reason::SLUG_TAKEN, format!("the slug `{slug}` is taken; choose another"))
+    CommandError::refused(
+        Reason::SLUG_TAKEN,
+        format!("the slug `{slug}` is taken; choose another"),
+    )
 }
 
 pub(crate) fn generate(kind: KeyKind) -> Result<PresentedKey, CommandError> {

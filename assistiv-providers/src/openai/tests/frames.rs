@@ -174,6 +174,27 @@ fn errors_inside_a_stream_are_understood() {
 }
 
 #[test]
+fn nothing_that_follows_spoils_a_complete_answer() {
+    let request = streamed(json!({ "stream_options": { "include_usage": true } }));
+    let long = "x".repeat((1 << 20) + 1);
+    for tail in [
+        "data: {\n\n",
+        "data: {\"error\":{\"message\":\"m\"}}\n\ndata: more\n\n",
+        long.as_str(),
+    ] {
+        let text = format!("{TEXT}\n\n{STOP}\n\n{USAGE}\n\n{tail}");
+        let outcome = replay(
+            decoder(&Dialect::openai(), &request),
+            &[text.as_bytes()],
+            End::Neat,
+        );
+        assert_eq!((kind(&outcome), outcome.complete), (None, true));
+        let shown = assemble("spoiled", &outcome);
+        assert!(shown["usage"].is_object() && shown["done_marker"] == true);
+    }
+}
+
+#[test]
 fn a_line_without_an_end_is_given_up() {
     let request = streamed(json!({}));
     let long = vec![b'x'; (1 << 20) + 1];

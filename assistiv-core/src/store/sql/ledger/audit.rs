@@ -93,8 +93,9 @@ async fn by_account<E: EntityTrait>(
     account: E::Column,
     [usd, tokens, display]: [Option<E::Column>; 3],
 ) -> Result<ByAccount, StoreError> {
-    let total =
-        |column: Option<E::Column>| column.map_or(Expr::val(0), |column| sum(column.into_expr()));
+    let total = |column: Option<E::Column>| {
+        column.map_or(Expr::val(0_i64), |column| sum(column.into_expr()))
+    };
     let rows = select
         .filter(account.is_not_null())
         .select_only()

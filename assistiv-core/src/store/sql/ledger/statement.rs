@@ -166,7 +166,7 @@ impl Moved {
             (Column::LimDisplay, "lim_display"),
         ] {
             let value = if of_wallet {
-                Expr::val(0)
+                Expr::val(0_i64)
             } else {
                 sum(Expr::col(("newest", column)))
             };

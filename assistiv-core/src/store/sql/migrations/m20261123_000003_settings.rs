@@ -16,7 +16,12 @@ impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let table = Table::create()
             .table("settings")
-            .col(ColumnDef::new("name").string_len(64).not_null().primary_key())
+            .col(
+                ColumnDef::new("name")
+                    .string_len(64)
+                    .not_null()
+                    .primary_key(),
+            )
             .col(ColumnDef::new("value").binary().not_null())
             .take();
         manager.create_table(table).await

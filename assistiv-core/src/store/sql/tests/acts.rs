@@ -298,3 +298,30 @@ async fn removed_budgets_and_users_are_blocked() {
     assert!(!bench.store.reset_period(&engine(), account).await.unwrap());
     bench.assert_balanced().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_act_dropped_half_way_happens_whole_or_not_at_all() {
+    let bench = Bench::new().await;
+    let scope = bench.platform("acme", 0).await;
+    let act = LedgerAct::TopUpWallet {
+        amount: NanoUsd::new(1),
+    };
+    for step in 0..60 {
+        let request = Idempotency {
+            scope_hash: [step; 32],
+            request_hash: [0; 32],
+        };
+        let patience = std::time::Duration::from_micros(40 * u64::from(step));
+        let context = context();
+        let act = bench.store.apply(&scope, &act, &context, Some(request));
+        // Whether it was dropped or finished depends on the machine; both must do.
+        drop(tokio::time::timeout(patience, act).await);
+    }
+    bench.assert_balanced().await;
+    let entries = bench.store.wallet_entries(&scope, Page::default()).await;
+    let balance = bench.store.wallet(&scope).await.unwrap().balance;
+    assert_eq!(
+        entries.unwrap().total,
+        u64::try_from(balance.get()).unwrap()
+    );
+}

@@ -1,0 +1,29 @@
+//! `POST /v1/chat/completions`: from a request with an accepted head to the gateway's stack, and back.
+
+use assistiv_core::auth::PresentedKey;
+use assistiv_core::{Call, Error, Gateway, Operation};
+use bytes::Bytes;
+use http::Response;
+use tokio::time::Instant;
+use tower::ServiceExt;
+
+use super::problem::RequestId;
+use super::response::ResponseBody;
+
+/// Runs a call whose body has arrived.
+pub(super) async fn chat(
+    gateway: &Gateway,
+    key: PresentedKey,
+    body: Bytes,
+    request_id: &RequestId,
+) -> Result<Response<ResponseBody>, Error> {
+    let call = Call {
+        key,
+        operation: Operation::ChatCompletions,
+        body,
+        request_id: request_id.0.clone(),
+        received_at: Instant::now(),
+    };
+    let response = gateway.inference().oneshot(call).await?;
+    Ok(response.map(ResponseBody::from))
+}
