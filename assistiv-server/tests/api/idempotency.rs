@@ -122,7 +122,7 @@ async fn a_refused_request_leaves_the_key_unused() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many_at_once_have_one_effect_and_one_answer() {
     for store in STORES {
         let app = Arc::new(App::new(store).await);
