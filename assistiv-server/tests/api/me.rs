@@ -85,7 +85,7 @@ async fn the_view_of_the_budget_is_the_platforms_choice() {
         );
         let display = view("display").await;
         assert!(
-            !display.text.contains("usd") && !display.text.contains("12"),
+            !display.text.contains("usd") && !display.text.contains("12.0"),
             "{}",
             display.text
         );
