@@ -117,27 +117,23 @@ pub(super) fn object(json: &str) -> Read<RawObject> {
 
 /// An object of at most 4 KiB, kept on a ledger entry.
 pub(super) fn entry_metadata(json: &str) -> Read<RawObject> {
-    if json.len() > ENTRY_METADATA_MAX {
-        return Err(format!(
-            "must be an object of at most {ENTRY_METADATA_MAX} bytes"
-        ));
-    }
-    object(json)
+    object_within(4 << 10, json)
 }
-
-const ENTRY_METADATA_MAX: usize = 4 << 10;
 
 /// An object of at most 16 KiB, kept on an end user.
 pub(super) fn user_metadata(json: &str) -> Read<RawObject> {
-    if json.len() > USER_METADATA_MAX {
-        return Err(format!(
-            "must be an object of at most {USER_METADATA_MAX} bytes"
-        ));
-    }
-    object(json)
+    object_within(16 << 10, json)
 }
 
-const USER_METADATA_MAX: usize = 16 << 10;
+fn object_within(bytes_max: usize, json: &str) -> Read<RawObject> {
+    let object = object(json)?;
+    // Space around members is not kept, so it does not count.
+    let bytes = serde_json::to_string(&object).map_or(usize::MAX, |text| text.len());
+    if bytes > bytes_max {
+        return Err(format!("must be an object of at most {bytes_max} bytes"));
+    }
+    Ok(object)
+}
 
 /// A list of scopes; an empty one means no restriction within the key's kind.
 pub(super) fn scopes(json: &str) -> Read<KeyScopes> {

@@ -223,3 +223,91 @@ pub(super) async fn top_up(
     };
     replayable(answer::one(StatusCode::OK, view)?, performed.replayed)
 }
+
+#[cfg(test)]
+mod tests {
+    use assistiv_core::billing::{Amounts, ChargeFlags, EntrySource, LedgerEntry, Metered};
+    use assistiv_core::id::{AccountId, ModelId, PriceId};
+    use assistiv_core::money::Markup;
+
+    use super::*;
+
+    fn entry(kind: EntryKind, change: i64) -> EntryWithBalance {
+        let metered = Metered {
+            model_id: ModelId::new(),
+            price_id: PriceId::new(),
+            input_tokens: 100,
+            cached_tokens: 40,
+            output_tokens: 65,
+            markup: Markup::NONE,
+        };
+        let entry = LedgerEntry {
+            uid: EntryId::new(),
+            kind,
+            source: EntrySource::Inference,
+            platform_id: PlatformId::new(),
+            end_user_id: None,
+            wallet: Some((AccountId(1), NanoUsd::new(change))),
+            budget: None,
+            refers_to: None,
+            flags: ChargeFlags::default(),
+            posted_by: None,
+            metered: (kind == EntryKind::Charge).then_some(metered),
+            idempotency_key: None,
+            reason: Some("why".to_owned()),
+            metadata: RawObject::new(),
+            created_at: Timestamp::from_micros(0),
+        };
+        let remaining_after = Amounts::usd(NanoUsd::new(187_412_955_000));
+        EntryWithBalance {
+            entry,
+            remaining_after,
+            limit_after: Amounts::ZERO,
+        }
+    }
+
+    fn json(row: &EntryWithBalance, model: Option<&str>) -> String {
+        serde_json::to_string(&EntryView::listed(row, model)).unwrap()
+    }
+
+    #[test]
+    fn a_charge_is_a_magnitude_that_names_tokens_and_model() {
+        let row = entry(EntryKind::Charge, -45_000);
+        let text = json(&row, Some("gpt-4o-mini"));
+        let shown = "\"type\":\"llm_usage\",\"amount\":0.000045,\"balance_after\":187.412955,\
+            \"description\":\"Inference: 165 tokens (gpt-4o-mini)\"";
+        assert!(text.contains(shown), "{text}");
+        assert!(
+            text.contains(&format!("\"log_id\":\"{}\"", row.entry.uid)),
+            "{text}"
+        );
+        assert!(json(&row, None).contains("\"Inference: 165 tokens\""));
+    }
+
+    #[test]
+    fn adjustments_alone_are_signed() {
+        for (kind, change, shown) in [
+            (
+                EntryKind::Correction,
+                -1_000,
+                "\"type\":\"adjustment\",\"amount\":-0.000001",
+            ),
+            (
+                EntryKind::Refund,
+                1_000,
+                "\"type\":\"refund\",\"amount\":0.000001",
+            ),
+            (
+                EntryKind::TopUp,
+                1_000,
+                "\"type\":\"top_up\",\"amount\":0.000001",
+            ),
+        ] {
+            let text = json(&entry(kind, change), None);
+            assert!(
+                text.contains(shown) && text.contains("\"description\":\"why\""),
+                "{text}"
+            );
+        }
+    }
+}

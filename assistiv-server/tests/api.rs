@@ -1,0 +1,28 @@
+//! The management API through its router, on every store.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "api/access.rs"]
+mod access;
+#[path = "api/budgets.rs"]
+mod budgets;
+#[path = "api/end_users.rs"]
+mod end_users;
+#[path = "api/idempotency.rs"]
+mod idempotency;
+#[path = "api/isolation.rs"]
+mod isolation;
+#[path = "api/keys.rs"]
+mod keys;
+#[path = "api/llm_configs.rs"]
+mod llm_configs;
+#[path = "api/me.rs"]
+mod me;
+#[path = "api/platforms.rs"]
+mod platforms;
+#[path = "api/protocol.rs"]
+mod protocol;
+#[path = "api/support.rs"]
+mod support;
+#[path = "api/wallets.rs"]
+mod wallets;
