@@ -47,7 +47,7 @@ impl Provider for Acme {
             .unwrap_or("[]")
             .to_owned();
         Request::post(format!(
-            "{}/say?model={}",
+            "{}/say?model={}&limit={limit}",
             target.base_url(),
             target.upstream_model()
         ))

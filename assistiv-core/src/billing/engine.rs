@@ -291,8 +291,8 @@ impl Engine {
     }
 
     /// An end user's budget was made or removed.
-    pub(crate) async fn forget_budget(&self, end_user: EndUserId) {
-        self.budgets.forget(end_user).await;
+    pub(crate) fn forget_budget(&self, end_user: EndUserId) {
+        self.budgets.forget(end_user);
     }
 
     async fn want(&self, slice: &Arc<Slice>, what: What) -> bool {
