@@ -79,7 +79,7 @@ enum Accepted {
 
 /// A request whose head is refused.
 struct Refused {
-    problem: Problem,
+    problem: Box<Problem>,
     allow: Option<&'static str>,
 }
 
@@ -342,7 +342,7 @@ impl Shared {
 impl Refused {
     fn method(allow: &'static str) -> Self {
         Self {
-            problem: management::method_not_allowed(),
+            problem: Box::new(management::method_not_allowed()),
             allow: Some(allow),
         }
     }
@@ -351,7 +351,7 @@ impl Refused {
 impl From<Problem> for Refused {
     fn from(problem: Problem) -> Self {
         Self {
-            problem,
+            problem: Box::new(problem),
             allow: None,
         }
     }
