@@ -21,6 +21,8 @@ mod http2;
 mod keys;
 #[path = "edge/lifecycle.rs"]
 mod lifecycle;
+#[path = "edge/log.rs"]
+mod log;
 #[path = "edge/models.rs"]
 mod models;
 #[path = "edge/paths.rs"]
