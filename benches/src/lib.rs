@@ -1,1 +1,1 @@
-
+//! Benches of the gateway; see `benches/`.

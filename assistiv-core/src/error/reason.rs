@@ -5,9 +5,13 @@ use http::StatusCode;
 /// The stable, fine-grained value that programs branch on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub struct Reason {
+pub struct Reason(&'static Entry);
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Entry {
     name: &'static str,
     status: u16,
+    meaning: &'static str,
 }
 
 /// OpenAI's error types, so that unmodified clients behave.
@@ -29,9 +33,13 @@ pub enum ErrorType {
 }
 
 macro_rules! reasons {
-    ($($(#[$doc:meta])* $constant:ident = $name:literal, $status:literal;)*) => {
+    ($(#[doc = $meaning:literal] $constant:ident = $name:literal, $status:literal;)*) => {
         impl Reason {
-            $($(#[$doc])* pub const $constant: Self = Self { name: $name, status: $status };)*
+            $(
+                #[doc = $meaning]
+                pub const $constant: Self =
+                    Self(&Entry { name: $name, status: $status, meaning: $meaning });
+            )*
 
             /// Every reason, in the order of the specification.
             pub const ALL: &'static [Self] = &[$(Self::$constant),*];
@@ -157,17 +165,22 @@ reasons! {
 impl Reason {
     /// The text on the wire.
     pub const fn as_str(self) -> &'static str {
-        self.name
+        self.0.name
+    }
+
+    /// When it occurs, in one sentence.
+    pub fn meaning(self) -> &'static str {
+        self.0.meaning.trim()
     }
 
     /// The status that goes with it.
     pub fn status(self) -> StatusCode {
-        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+        StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     /// The standard class of the status: `error.code`.
     pub const fn code(self) -> &'static str {
-        match self.status {
+        match self.0.status {
             400 => "bad_request",
             401 => "unauthorized",
             402 => "payment_required",
@@ -190,7 +203,7 @@ impl Reason {
 
     /// OpenAI's type for the status.
     pub const fn error_type(self) -> ErrorType {
-        match self.status {
+        match self.0.status {
             401 => ErrorType::Authentication,
             402 => ErrorType::Billing,
             403 => ErrorType::Permission,

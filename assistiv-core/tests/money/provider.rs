@@ -224,7 +224,7 @@ impl Answer {
         if self.status != 200 {
             return None;
         }
-        if self.pause && step % 100 == 0 {
+        if self.pause && step.is_multiple_of(100) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         if self.stall_after == Some(step) {

@@ -17,7 +17,7 @@ use super::choice::{
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Server {
-    /// Where the API, the console and the documentation are served.
+    /// Where the API is served.
     pub listen: SocketAddr,
     /// The base URL used in answers and redirects, without query and fragment; `None` means that
     /// it follows from the address listened on.

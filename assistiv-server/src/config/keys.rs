@@ -29,7 +29,7 @@ pub static KEYS: &[Key] = &[
         "server.listen",
         "listen",
         Value("127.0.0.1:8080"),
-        "address and port of the API, the console and the documentation, told apart by path",
+        "address and port of the API",
         |c, _, v| {
             set(
                 &mut c.server.listen,
@@ -48,7 +48,7 @@ pub static KEYS: &[Key] = &[
         "server.data_dir",
         "data-dir",
         Value("./assistiv-data"),
-        "folder of the SQLite file, the master key file and backups, made with mode 0700",
+        "folder of the SQLite file and the master key file, made with mode 0700",
         |c, _, v| set(&mut c.server.data_dir, v.checked("a path", parse::path)),
     ),
     key(

@@ -281,3 +281,12 @@ fn other_databases_are_not_in_this_version() {
         .config();
     assert_eq!(config.database.url.as_deref(), Some("sqlite://./a.db"));
 }
+
+#[test]
+fn the_documentation_lists_every_key() {
+    let page = include_str!("../../../docs/operations.md");
+    assert!(
+        page.contains(reference_markdown().trim_end()),
+        "docs/operations.md must end with what `assistiv-server config reference` prints"
+    );
+}
