@@ -1,0 +1,12 @@
+//! What callers see, what the provider sees and what is charged, for every way in which a call can end: a whole
+//! server in this process, a mock provider, and real connections on both sides.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "tests and their helpers"
+)]
+
+mod client;
+mod refusals;
+mod world;
