@@ -13,6 +13,7 @@ use tower::Service;
 use tracing::Instrument;
 
 use crate::auth::{AuthError, EndUserScope, OperatorScope, PlatformScope, Principal};
+use crate::billing::ActRefusal;
 use crate::error::{FieldError, Reason};
 use crate::id::PlatformId;
 use crate::store::StoreError;
@@ -74,6 +75,9 @@ pub enum CommandError {
     /// Fields are not valid; all at once.
     #[error("{} fields are not valid", .0.len())]
     Fields(Vec<FieldError>),
+    /// An act on a wallet or budget is refused.
+    #[error(transparent)]
+    Act(#[from] ActRefusal),
     /// The principal lacks the authority.
     #[error(transparent)]
     Auth(#[from] AuthError),

@@ -1,7 +1,8 @@
 //! Sends a funded call to its targets and meters the answer: `Funded → Response`.
 //!
 //! The answer is held back until its first frame: providers answer 200 and then put an error into the stream, and
-//! up to there another target may be tried for free. After the first byte to the caller there is no other try.
+//! up to there another target may be tried for free. After the first byte to the caller there is no other try, and
+//! none either once a provider has begun an answer in one piece: it may bill what it sent.
 
 mod body;
 mod exchange;

@@ -42,6 +42,7 @@ pub struct Gateway {
     authenticator: Authenticator,
     router: Router,
     billing: Billing,
+    dispatch: Dispatch,
     providers: Providers,
     stores: Stores,
     runtime: Runtime,
@@ -80,6 +81,16 @@ impl Gateway {
     /// Commands on wallets and budgets.
     pub fn wallets(&self) -> &Commands<Wallets> {
         &self.wallets
+    }
+
+    /// Who presented which key: for a stack of your own, with [`crate::auth::AuthenticateLayer`].
+    pub fn authenticator(&self) -> &Authenticator {
+        &self.authenticator
+    }
+
+    /// The inside of the stack: for a stack of your own, below [`crate::billing::FundLayer`].
+    pub fn dispatch(&self) -> Dispatch {
+        self.dispatch.clone()
     }
 
     /// Catalogue and routes.
@@ -161,7 +172,12 @@ impl Gateway {
         };
         self.cut_streams.cancel();
         let flushed = self.authenticator.flush_touched().await;
-        self.runtime.shut_down().await;
+        // Answers that are read on without their callers have settled or will never: the books are closed.
+        let _ = tokio::time::timeout(
+            self.billing.options().gate_timeout,
+            self.runtime.shut_down(),
+        )
+        .await;
         closed.and(flushed)
     }
 }

@@ -8,7 +8,7 @@ use super::engine::Billing;
 use super::ledger::EntryWithBalance;
 use crate::auth::{AuthError, EndUserScope, KeyKind, PlatformScope, Principal};
 use crate::command::{Authority, Command, CommandError};
-use crate::error::{FieldError, Reason};
+use crate::error::Reason;
 use crate::id::{BudgetId, EndUserId, EntryId, PlatformId};
 use crate::json::RawObject;
 use crate::money::NanoUsd;
@@ -450,7 +450,7 @@ impl Wallets {
             }
             (error, _) => error.into(),
         })?;
-        let applied = applied.map_err(refused)?;
+        let applied = applied?;
         let engine = self.billing.engine();
         if let Some(end_user) = act.end_user() {
             engine.forget_budget(end_user).await;
@@ -490,20 +490,7 @@ fn scope_hash(
 }
 
 fn no_budget() -> CommandError {
-    refused(ActRefusal::BudgetNotFound)
-}
-
-fn refused(refusal: ActRefusal) -> CommandError {
-    let field = match refusal {
-        ActRefusal::NoLimit => "max_usd",
-        ActRefusal::Replenish => "auto_replenish",
-        ActRefusal::OutOfRange => "amount",
-        _ => return CommandError::refused(refusal.reason(), refusal.to_string()),
-    };
-    CommandError::Fields(vec![FieldError {
-        param: field.to_owned(),
-        message: refusal.to_string(),
-    }])
+    ActRefusal::BudgetNotFound.into()
 }
 
 impl std::fmt::Debug for Wallets {

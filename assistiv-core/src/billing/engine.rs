@@ -180,9 +180,15 @@ impl Billing {
         let all = u32::try_from(engine.options.queue_max).unwrap_or(u32::MAX);
         // Every hold owns a permit until its settlement is durable.
         let _drained = tokio::time::timeout(deadline, engine.permits.acquire_many(all)).await;
-        for slice in engine.all_slices() {
-            engine.give_everything_back(&slice).await;
-        }
+        // All at once: the lane takes them in few batches, and one that the database keeps waiting does not
+        // make the others wait in line.
+        let slices = engine.all_slices();
+        futures_util::future::join_all(
+            slices
+                .iter()
+                .map(|slice| engine.give_everything_back(slice)),
+        )
+        .await;
         engine.closing.cancel();
         engine.settling.wake();
         engine.leasing.wake();

@@ -29,6 +29,8 @@ use crate::routing::Target;
 const LAST_REQUEST_OUTPUT: u64 = 16;
 /// Output tokens by which the hold of a stream grows at least.
 const EXTENSION_OUTPUT_MIN: u64 = 256;
+/// How often a stream whose hold runs out asks the accounts for more.
+const ASK_EVERY: Duration = Duration::from_millis(200);
 /// How often a call asks the accounts again before it gives up on a race with others.
 const ROUNDS_MAX: usize = 3;
 
@@ -69,6 +71,8 @@ struct Held {
     accepted: bool,
     opened: bool,
     checkpoint_at: Instant,
+    /// When the accounts were last asked for more.
+    asked_at: Option<Instant>,
 }
 
 /// Resolves when content may go out: the record that the answer began is durable.
@@ -222,6 +226,7 @@ impl Billing {
             accepted: false,
             opened: false,
             checkpoint_at: Instant::now(),
+            asked_at: None,
         })))
     }
 
@@ -546,7 +551,7 @@ impl Held {
             }),
             idempotency_key: None,
             reason: None,
-            metadata: RawObject::new(),
+            metadata: further_buckets(&bill.usage),
             created_at: self.engine.clock().now(),
         }
     }
@@ -601,16 +606,25 @@ impl Held {
             self.estimate.output_tokens = self.estimate.output_tokens.saturating_add(step);
             return Funds::Enough;
         }
+        self.ask_for(&more);
+        self.used_up(&accrued)
+    }
+
+    /// Asks the accounts for what is missing, without waiting, and not with every chunk.
+    fn ask_for(&mut self, wanted: &Legs) {
+        if self.asked_at.is_some_and(|at| at.elapsed() < ASK_EVERY) {
+            return;
+        }
+        self.asked_at = Some(Instant::now());
         let missing = |to: i64, from: i64| to.saturating_sub(from).max(0);
-        self.engine.ask(
-            &self.payer.wallet,
-            Amounts::from_raw(missing(more.wallet.get(), self.legs.wallet.get()), 0, 0),
-        );
+        let wallet = missing(wanted.wallet.get(), self.legs.wallet.get());
+        self.engine
+            .ask(&self.payer.wallet, Amounts::from_raw(wallet, 0, 0));
         if let Some(budget) = &self.payer.budget {
-            let needs = Amounts::from_fn(|d| missing(more.budget.get(d), self.legs.budget.get(d)));
+            let needs =
+                Amounts::from_fn(|d| missing(wanted.budget.get(d), self.legs.budget.get(d)));
             self.engine.ask(budget, needs);
         }
-        self.used_up(&accrued)
     }
 
     fn used_up(&self, accrued: &Legs) -> Funds {
@@ -659,6 +673,26 @@ impl std::fmt::Debug for Held {
             .field("legs", &self.legs)
             .finish_non_exhaustive()
     }
+}
+
+/// The buckets that have no column of their own, where tokens fell into them: with these every leg of a charge
+/// can be recomputed.
+fn further_buckets(usage: &Usage) -> RawObject {
+    let buckets = [
+        ("cache_write_5m", usage.cache_write_5m),
+        ("cache_write_30m", usage.cache_write_30m),
+        ("cache_write_1h", usage.cache_write_1h),
+        ("cache_write_12h", usage.cache_write_12h),
+        ("audio_input", usage.audio_input),
+        ("image_input", usage.image_input),
+        ("reasoning", usage.reasoning),
+        ("audio_output", usage.audio_output),
+        ("image_output", usage.image_output),
+    ];
+    let number = |tokens: u64| serde_json::from_str(&tokens.to_string()).ok();
+    let used = buckets.into_iter().filter(|(_, tokens)| *tokens > 0);
+    used.filter_map(|(name, tokens)| Some((name.to_owned(), number(tokens)?)))
+        .collect()
 }
 
 fn below_three_quarters(accrued: &Legs, held: &Legs) -> bool {
@@ -732,12 +766,25 @@ impl SettleGate {
     /// [`FundError::Uncertain`] when the database stays away; the answer must be dropped, and its charge is
     /// taken back.
     pub async fn whole(self) -> Result<Settled, FundError> {
-        let ticket = self.ticket.clone();
-        let settled = self.stream().await;
-        if settled.is_err() {
-            ticket.withdraw();
+        let Self {
+            gate,
+            ticket,
+            usage,
+            method,
+            legs,
+        } = self;
+        let settled = |delivery| Settled {
+            usage,
+            method,
+            legs,
+            _delivery: delivery,
+        };
+        match gate.wait().await {
+            Ok(delivery) => Ok(settled(delivery)),
+            // It became durable in the very moment in which the wait ended.
+            Err(_) if !ticket.withdraw() => Ok(settled(None)),
+            Err(error) => Err(error),
         }
-        settled
     }
 
     /// Waits for the charge of a stream whose content is out already.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Response};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::BodyExt;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -212,12 +212,7 @@ impl Shared {
         if head.status.is_success() {
             return Ok(body);
         }
-        let body = Limited::new(body, ERROR_BODY_MAX).collect();
-        let body = match tokio::time::timeout(ERROR_BODY_WAIT, body).await {
-            Ok(Ok(body)) => body.to_bytes(),
-            // An error that cannot be read is still an error, with this status.
-            Ok(Err(_)) | Err(_) => bytes::Bytes::new(),
-        };
+        let body = read_error(body).await;
         Err(provider.classify(head.status, &head.headers, &body))
     }
 
@@ -311,6 +306,21 @@ impl Shared {
         }
         Ok((bytes.freeze(), exchange.hold))
     }
+}
+
+/// The beginning of an error answer. One that cannot be read is still an error, with its status.
+async fn read_error(mut body: UpstreamBody) -> bytes::BytesMut {
+    let mut read = bytes::BytesMut::new();
+    let until = Instant::now() + ERROR_BODY_WAIT;
+    while let Ok(Some(Ok(frame))) = tokio::time::timeout_at(until, body.frame()).await {
+        if let Ok(data) = frame.into_data() {
+            read.extend_from_slice(&data[..data.len().min(ERROR_BODY_MAX - read.len())]);
+        }
+        if read.len() == ERROR_BODY_MAX {
+            break;
+        }
+    }
+    read
 }
 
 fn put(headers: &mut HeaderMap, name: http::HeaderName, value: impl std::fmt::Display) {

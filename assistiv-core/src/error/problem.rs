@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Error, Reason};
 use crate::auth::AuthError;
-use crate::billing::FundError;
+use crate::billing::{ActRefusal, FundError};
 use crate::call::RequestError;
 use crate::command::CommandError;
 use crate::provider::{ProviderError, ProviderErrorKind};
@@ -308,6 +308,7 @@ impl From<&CommandError> for Problem {
                 problem
             }
             CommandError::Fields(errors) => Self::validation(errors),
+            CommandError::Act(refusal) => (*refusal).into(),
             CommandError::Auth(error) => error.into(),
             CommandError::Store(error) => error.into(),
             CommandError::Internal(_) => Self::new(
@@ -315,6 +316,30 @@ impl From<&CommandError> for Problem {
                 "something went wrong inside the gateway",
             ),
         }
+    }
+}
+
+impl From<ActRefusal> for Problem {
+    fn from(refusal: ActRefusal) -> Self {
+        let field = match refusal {
+            ActRefusal::NoLimit => "max_usd",
+            ActRefusal::Replenish => "auto_replenish",
+            ActRefusal::OutOfRange => "amount",
+            _ => {
+                let mut problem = Self::new(refusal.reason(), refusal.to_string());
+                problem.should_retry = (problem.status() == StatusCode::CONFLICT).then_some(false);
+                return match refusal {
+                    ActRefusal::LimitNotSet(dimension) => {
+                        problem.with_detail("ledger", dimension.as_str())
+                    }
+                    _ => problem,
+                };
+            }
+        };
+        Self::validation(&[FieldError {
+            param: field.to_owned(),
+            message: refusal.to_string(),
+        }])
     }
 }
 

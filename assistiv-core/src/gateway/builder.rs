@@ -162,6 +162,7 @@ impl GatewayBuilder {
         let runtime = Runtime::default();
         let cut_streams = CancellationToken::new();
         // The path of a call. Each layer stands where the type it needs is made:
+        let dispatch = Dispatch::new(self.dispatch, runtime.clone(), cut_streams.clone());
         let inference = ServiceBuilder::new()
             .layer(AuthenticateLayer::new(authenticator.clone())) // who asks, before anything is read
             .layer(PlanLayer::new(router.clone())) // what is asked, where it may go, what it may cost
@@ -169,11 +170,7 @@ impl GatewayBuilder {
                 self.concurrent_calls.unwrap_or(CONCURRENT_CALLS),
             )) // refuse before holding money
             .layer(FundLayer::new(billing.clone())) // nothing is sent without a hold
-            .service(Dispatch::new(
-                self.dispatch,
-                runtime.clone(),
-                cut_streams.clone(),
-            ));
+            .service(dispatch.clone());
         spawn_touches(&runtime, authenticator.clone());
         Ok(Gateway {
             inference,
@@ -204,6 +201,7 @@ impl GatewayBuilder {
             authenticator,
             router,
             billing,
+            dispatch,
             providers: self.providers,
             stores,
             runtime,

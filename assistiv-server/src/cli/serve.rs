@@ -57,7 +57,10 @@ pub(super) async fn run_until_stopped(
     let server = Server::new(ServerOptions::new(&config.limits));
     let closed = server.closed();
     let patience = config.limits.stream_drain;
-    let drain = DrainOptions { delay: config.server.drain_delay, requests: patience + CLOSING };
+    let drain = DrainOptions {
+        delay: config.server.drain_delay,
+        requests: patience + CLOSING,
+    };
     service.readiness().ready();
     let serving = server.run(listener, service, stop.clone(), drain);
     let closing = async {

@@ -24,7 +24,10 @@ pub(crate) struct Answer {
 
 impl Client {
     pub(crate) fn new(address: SocketAddr, key: &str) -> Self {
-        Self { address, key: key.to_owned() }
+        Self {
+            address,
+            key: key.to_owned(),
+        }
     }
 
     /// Makes a call. An error means that nothing was answered; a cut answer is an answer.
@@ -50,11 +53,19 @@ impl Client {
             let read = socket.read_to_end(&mut raw).await;
             let text = String::from_utf8_lossy(&raw).into_owned();
             match text.split_once("\r\n\r\n") {
-                Some((head, body)) => Ok(Answer { head: head.to_owned(), body: body.to_owned(), stream }),
-                None => Err(read.err().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into())),
+                Some((head, body)) => Ok(Answer {
+                    head: head.to_owned(),
+                    body: body.to_owned(),
+                    stream,
+                }),
+                None => Err(read
+                    .err()
+                    .unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into())),
             }
         };
-        tokio::time::timeout(Duration::from_secs(20), call).await.unwrap_or(Err(io::ErrorKind::TimedOut.into()))
+        tokio::time::timeout(Duration::from_secs(20), call)
+            .await
+            .unwrap_or(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -62,26 +73,46 @@ impl Answer {
     /// Whether the answer came to its end: the client would take it for complete.
     pub(crate) fn is_whole(&self) -> bool {
         let ended = self.body.ends_with("0\r\n\r\n") || !self.head.contains("chunked");
-        let complete = if self.stream { self.body.contains("data: [DONE]") } else { self.json().is_some() };
+        let complete = if self.stream {
+            self.body.contains("data: [DONE]")
+        } else {
+            self.json().is_some()
+        };
         self.head.starts_with("HTTP/1.1 200") && ended && complete
     }
 
     /// The id of the call's charge.
     pub(crate) fn log_id(&self) -> Option<EntryId> {
-        let line = self.head.lines().find(|line| line.starts_with("x-assistiv-log-id: "))?;
+        let line = self
+            .head
+            .lines()
+            .find(|line| line.starts_with("x-assistiv-log-id: "))?;
         line.split_once(": ")?.1.parse().ok()
     }
 
     /// The tokens that the client was told.
     pub(crate) fn tokens(&self) -> Option<(u64, u64)> {
         let usage = if self.stream {
-            let frames = self.body.lines().filter_map(|line| line.strip_prefix("data: "));
+            let frames = self
+                .body
+                .lines()
+                .filter_map(|line| line.strip_prefix("data: "));
             let chunks = frames.filter_map(|frame| serde_json::from_str::<Value>(frame).ok());
-            chunks.filter_map(|chunk| chunk.get("usage").filter(|usage| usage.is_object()).cloned()).next_back()?
+            chunks
+                .filter_map(|chunk| {
+                    chunk
+                        .get("usage")
+                        .filter(|usage| usage.is_object())
+                        .cloned()
+                })
+                .next_back()?
         } else {
             self.json()?.get("usage")?.clone()
         };
-        Some((usage["prompt_tokens"].as_u64()?, usage["completion_tokens"].as_u64()?))
+        Some((
+            usage["prompt_tokens"].as_u64()?,
+            usage["completion_tokens"].as_u64()?,
+        ))
     }
 
     fn json(&self) -> Option<Value> {

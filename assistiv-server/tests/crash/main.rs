@@ -3,7 +3,11 @@
 //!
 //! `ASSISTIV_TEST_ROUNDS` sets how often the server is killed.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test and its helpers")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test and its helpers"
+)]
 
 mod client;
 mod server;
@@ -40,7 +44,9 @@ async fn a_killed_server_loses_no_charge_and_doubles_none() {
     for round in 0..rounds {
         let server = Server::start(dir.path(), &mock).await;
         let client = Client::new(server.address(), tenant.key_of(round));
-        let load: Vec<_> = (0..CLIENTS).map(|n| run(load(client.clone(), n, delivered.clone()))).collect();
+        let load: Vec<_> = (0..CLIENTS)
+            .map(|n| run(load(client.clone(), n, delivered.clone())))
+            .collect();
         // Another moment each round: while calls are authorised, streamed, settled, delivered.
         tokio::time::sleep(Duration::from_millis(150 + u64::from(round) * 37 % 400)).await;
         server.kill().await;
@@ -48,11 +54,17 @@ async fn a_killed_server_loses_no_charge_and_doubles_none() {
             task.await.unwrap();
         }
     }
-    assert!(!delivered.lock().unwrap().is_empty(), "the load must get answers");
+    assert!(
+        !delivered.lock().unwrap().is_empty(),
+        "the load must get answers"
+    );
 
     // One more start sweeps what the last kill left, serves, and closes in order.
     let server = Server::start(dir.path(), &mock).await;
-    let answer = Client::new(server.address(), tenant.key_of(0)).complete("hello", false).await.unwrap();
+    let answer = Client::new(server.address(), tenant.key_of(0))
+        .complete("hello", false)
+        .await
+        .unwrap();
     assert!(answer.is_whole());
     server.terminate().await;
     check_the_books(dir.path(), tenant.platform_id, &delivered).await;
@@ -61,20 +73,40 @@ async fn a_killed_server_loses_no_charge_and_doubles_none() {
 async fn load(client: Client, number: usize, delivered: Delivered) {
     for step in 0.. {
         let stream = (number + step) % 2 == 0;
-        let prompt = format!("mock:words={} mock:delay_ms={} hello", 3 + step % 20, step % 3);
+        let prompt = format!(
+            "mock:words={} mock:delay_ms={} hello",
+            3 + step % 20,
+            step % 3
+        );
         // The server is gone, or refuses while it goes: the round is over.
-        let Ok(answer) = client.complete(&prompt, stream).await else { return };
-        if let (true, Some(id), Some(tokens)) = (answer.is_whole(), answer.log_id(), answer.tokens()) {
+        let Ok(answer) = client.complete(&prompt, stream).await else {
+            return;
+        };
+        if let (true, Some(id), Some(tokens)) =
+            (answer.is_whole(), answer.log_id(), answer.tokens())
+        {
             delivered.lock().unwrap().insert(id, tokens);
         }
     }
 }
 
 async fn check_the_books(dir: &std::path::Path, platform: PlatformId, delivered: &Delivered) {
-    let store = SqlStore::open(SqlOptions::sqlite(dir.join("assistiv.db"))).await.unwrap();
-    let gateway = Gateway::builder().stores(store.stores()).build().await.unwrap();
+    let store = SqlStore::open(SqlOptions::sqlite(dir.join("assistiv.db")))
+        .await
+        .unwrap();
+    let gateway = Gateway::builder()
+        .stores(store.stores())
+        .build()
+        .await
+        .unwrap();
     let local = gateway.local_operator();
-    for account in gateway.stores().ledger.audit(&local.operate().unwrap()).await.unwrap() {
+    for account in gateway
+        .stores()
+        .ledger
+        .audit(&local.operate().unwrap())
+        .await
+        .unwrap()
+    {
         assert!(account.balances(), "{account:?}");
         assert_eq!(account.open_streams, 0, "{account:?}");
     }
@@ -82,23 +114,39 @@ async fn check_the_books(dir: &std::path::Path, platform: PlatformId, delivered:
     let ledger = &gateway.stores().ledger;
     for (id, (input, output)) in delivered.lock().unwrap().iter() {
         let charge = ledger.charge(&scope, *id).await.unwrap();
-        let charge = charge.unwrap_or_else(|| panic!("{id} was delivered whole and is not charged"));
-        assert!(!charge.flags.contains(ChargeFlags::CRASH), "{id} was delivered whole after its settlement");
+        let charge =
+            charge.unwrap_or_else(|| panic!("{id} was delivered whole and is not charged"));
+        assert!(
+            !charge.flags.contains(ChargeFlags::CRASH),
+            "{id} was delivered whole after its settlement"
+        );
         // gpt-4o-mini: 0.15 and 0.60 USD per million tokens.
         let cost = NanoUsd::new((input * 150 + output * 600) as i64);
-        assert_eq!(charge.wallet.unwrap().1, cost.negated(), "{id}: {input} and {output} tokens");
+        assert_eq!(
+            charge.wallet.unwrap().1,
+            cost.negated(),
+            "{id}: {input} and {output} tokens"
+        );
     }
     // Replaying the wallet's entries gives its balance, and no call has two charges.
     let (mut sum, mut charges, mut page) = (NanoUsd::ZERO, std::collections::BTreeSet::new(), 1);
     loop {
-        let rows = ledger.wallet_entries(&scope, Page { page, limit: 100 }).await.unwrap().rows;
+        let rows = ledger
+            .wallet_entries(&scope, Page { page, limit: 100 })
+            .await
+            .unwrap()
+            .rows;
         if rows.is_empty() {
             break;
         }
         for row in rows {
             sum = sum.checked_add(row.entry.wallet.unwrap().1).unwrap();
             if row.entry.kind == EntryKind::Charge {
-                assert!(charges.insert(row.entry.uid), "{} is charged twice", row.entry.uid);
+                assert!(
+                    charges.insert(row.entry.uid),
+                    "{} is charged twice",
+                    row.entry.uid
+                );
             }
         }
         page += 1;

@@ -29,20 +29,38 @@ pub(crate) struct Server {
 impl Tenant {
     /// Platform and end user in turn.
     pub(crate) fn key_of(&self, round: u32) -> &str {
-        if round % 2 == 0 { &self.platform_key } else { &self.end_user_key }
+        if round % 2 == 0 {
+            &self.platform_key
+        } else {
+            &self.end_user_key
+        }
     }
 }
 
 /// Creates a platform with a provider key that the mock takes.
 pub(crate) async fn set_up(dir: &Path, mock: &Mock, balance: &str) -> Tenant {
     let mut child = command(dir, mock)
-        .args(["setup", "--platform", "Crash", "--end-user", "ada", "--balance", balance])
+        .args([
+            "setup",
+            "--platform",
+            "Crash",
+            "--end-user",
+            "ada",
+            "--balance",
+            balance,
+        ])
         .args(["--provider", "openai", "--api-key-stdin", "--json"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(b"sk-upstream\n").await.unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(b"sk-upstream\n")
+        .await
+        .unwrap();
     let output = child.wait_with_output().await.unwrap();
     assert!(output.status.success(), "setup failed");
     let made: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -58,15 +76,23 @@ impl Server {
     /// Starts the server and waits until it is ready.
     pub(crate) async fn start(dir: &Path, mock: &Mock) -> Self {
         let address = free_address();
-        let child = command(dir, mock).args(["serve", "--listen", &address.to_string()]).spawn().unwrap();
+        let child = command(dir, mock)
+            .args(["serve", "--listen", &address.to_string()])
+            .spawn()
+            .unwrap();
         let mut server = Self { child, address };
         let ready = async {
             while TcpStream::connect(address).await.is_err() {
-                assert!(server.child.try_wait().unwrap().is_none(), "the server ended at its start");
+                assert!(
+                    server.child.try_wait().unwrap().is_none(),
+                    "the server ended at its start"
+                );
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), ready).await.expect("the server did not start");
+        tokio::time::timeout(Duration::from_secs(60), ready)
+            .await
+            .expect("the server did not start");
         server
     }
 
@@ -82,7 +108,14 @@ impl Server {
     /// Asks the server to stop and waits until it has.
     pub(crate) async fn terminate(mut self) {
         let pid = self.child.id().unwrap().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .await
+                .unwrap()
+                .success()
+        );
         let status = tokio::time::timeout(Duration::from_secs(60), self.child.wait()).await;
         assert!(status.expect("the server did not stop").unwrap().success());
     }
@@ -103,5 +136,8 @@ fn command(dir: &Path, mock: &Mock) -> Command {
 
 /// A port that nothing listens on at the moment.
 fn free_address() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
 }

@@ -97,14 +97,15 @@ impl LeaseLane {
                 continue;
             }
             let mut parts = gather(wants);
-            loop {
+            // Once, and once more for accounts whose period was over. An account that then still says so is in
+            // contradiction with its budget, and gets nothing.
+            for _ in 0..2 {
                 seq += 1;
                 let batch = self.batch(&parts, seq);
                 let grants = match self.apply(&batch).await {
                     Outcome::Applied(grants) => grants,
                     Outcome::NotApplied => {
                         seq -= 1;
-                        fail(parts);
                         break;
                     }
                     Outcome::Unknown => {
@@ -121,6 +122,7 @@ impl LeaseLane {
                     break;
                 }
             }
+            fail(parts);
             if self.fenced.is_fenced() {
                 return;
             }

@@ -64,12 +64,20 @@ const QUEUED: u8 = 0;
 const SENT: u8 = 1;
 const WITHDRAWN: u8 = 2;
 const TO_REFUND: u8 = 3;
+const DONE: u8 = 4;
 
 /// The queue in front of the lane.
 #[derive(Default)]
 pub(crate) struct SettleQueue {
-    waiting: Mutex<VecDeque<(Instant, Operation)>>,
+    waiting: Mutex<Waiting>,
     arrived: Notify,
+}
+
+#[derive(Default)]
+struct Waiting {
+    operations: VecDeque<(Instant, Operation)>,
+    /// The node was fenced: nothing that comes can be written any more.
+    is_closed: bool,
 }
 
 /// The lane itself: runs in one task.
@@ -95,41 +103,47 @@ struct Pending {
 
 impl Ticket {
     /// Takes a settlement back whose answer will not be delivered. One that was sent already is refunded as soon
-    /// as its outcome is known.
-    pub(crate) fn withdraw(&self) {
-        let queued =
-            self.0
-                .compare_exchange(QUEUED, WITHDRAWN, Ordering::AcqRel, Ordering::Acquire);
-        if queued.is_err() {
-            let _ = self
-                .0
-                .compare_exchange(SENT, TO_REFUND, Ordering::AcqRel, Ordering::Acquire);
-        }
+    /// as its outcome is known. `false` when it is durable: then the answer may be delivered after all.
+    pub(crate) fn withdraw(&self) -> bool {
+        self.advance(QUEUED, WITHDRAWN) || self.advance(SENT, TO_REFUND)
     }
 
     /// Marks the settlement as sent; `false` when it was withdrawn before.
     fn send(&self) -> bool {
-        self.0
-            .compare_exchange(QUEUED, SENT, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok()
+        self.advance(QUEUED, SENT)
     }
 
-    fn wants_refund(&self) -> bool {
-        self.0.load(Ordering::Acquire) == TO_REFUND
+    /// Marks the settlement as durable; `false` when it is to be refunded.
+    fn finish(&self) -> bool {
+        self.advance(SENT, DONE)
+    }
+
+    fn advance(&self, from: u8, to: u8) -> bool {
+        self.0
+            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
     }
 }
 
 // === impl SettleQueue ===
 
 impl SettleQueue {
+    /// Adds an operation. After the node was fenced it is dropped, which its gate sees at once.
     pub(crate) fn push(&self, operation: Operation) {
-        self.lock().push_back((Instant::now(), operation));
+        let mut waiting = self.lock();
+        if !waiting.is_closed {
+            waiting.operations.push_back((Instant::now(), operation));
+        }
+        drop(waiting);
         self.arrived.notify_one();
     }
 
     /// How long the oldest operation has been waiting.
     pub(crate) fn oldest(&self) -> Option<Duration> {
-        self.lock().front().map(|(since, _)| since.elapsed())
+        self.lock()
+            .operations
+            .front()
+            .map(|(since, _)| since.elapsed())
     }
 
     /// Wakes the lane, for instance to notice that it should stop.
@@ -139,14 +153,21 @@ impl SettleQueue {
 
     fn take(&self, most: usize) -> Vec<Operation> {
         let mut waiting = self.lock();
-        let count = waiting.len().min(most);
+        let count = waiting.operations.len().min(most);
         waiting
+            .operations
             .drain(..count)
             .map(|(_, operation)| operation)
             .collect()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<(Instant, Operation)>> {
+    fn close(&self) {
+        let mut waiting = self.lock();
+        waiting.is_closed = true;
+        waiting.operations.clear();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -178,6 +199,7 @@ impl SettleLane {
             }
             if self.fenced.is_fenced() {
                 // Gates see their senders dropped. What was not posted is not charged.
+                self.queue.close();
                 return;
             }
         }
@@ -215,6 +237,16 @@ impl SettleLane {
                     self.fenced.fence();
                     return false;
                 }
+                Ok(_) if matches!(error, StoreError::Conflict(_) | StoreError::Corrupt(_)) => {
+                    // The books refuse this batch for what it says, so they would refuse it for ever. Better to
+                    // authorise nothing than to authorise without being able to charge.
+                    tracing::error!(
+                        seq = batch.seq,
+                        "a settlement batch is refused by the books"
+                    );
+                    self.fenced.fence();
+                    return false;
+                }
                 Ok(_) | Err(_) => {
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(RETRY_MAX);
@@ -236,7 +268,7 @@ impl SettleLane {
                     slice.credited(amount.negated());
                 }
             }
-            if settlement.ticket.wants_refund() {
+            if !settlement.ticket.finish() {
                 self.queue
                     .push(Operation::Settle(Box::new(settlement.refund())));
             } else if let Some(ack) = settlement.ack {
