@@ -8,5 +8,10 @@
 )]
 
 mod client;
+mod clients;
+mod hygiene;
+mod money;
+mod provider_faults;
 mod refusals;
+mod streams;
 mod world;
