@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use crate::charge::{Charge, body, counted, streamed, words};
 use crate::client::{Connection, Request};
-use crate::world::{Charge, Setup, World, body, counted, streamed, words};
+use crate::world::{Setup, World};
 
 const SOON: Duration = Duration::from_secs(10);
 

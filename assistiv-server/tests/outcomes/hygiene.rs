@@ -4,8 +4,9 @@ use assistiv_server::mock::Mock;
 use http::HeaderMap;
 use serde_json::json;
 
+use crate::charge::{Charge, body, streamed, with};
 use crate::client::{Connection, Request};
-use crate::world::{Charge, PROVIDER_KEY, Setup, World, body, streamed, with};
+use crate::world::{PROVIDER_KEY, Setup, World};
 
 /// Nothing of the provider's account is among the headers.
 #[track_caller]

@@ -7,11 +7,13 @@
     reason = "tests and their helpers"
 )]
 
+mod charge;
 mod client;
 mod clients;
 mod hygiene;
 mod money;
 mod provider_faults;
 mod refusals;
+mod server;
 mod streams;
 mod world;

@@ -3,10 +3,9 @@
 use assistiv_core::billing::ChargeFlags;
 use serde_json::json;
 
+use crate::charge::{Charge, body, counted, streamed, with, words};
 use crate::client::{Connection, Request};
-use crate::world::{
-    Charge, Setup, World, body, counted, dollars, run, streamed, until, with, words,
-};
+use crate::world::{Setup, World, dollars, run, until};
 
 /// The prompt's tokens as they are held for: the gateway's count and a tenth more.
 fn held_input(prompt: &str) -> u64 {
@@ -222,9 +221,9 @@ async fn ends_with_the_funds(setup: Setup, by_platform: bool, reason: &str) {
     };
     // Upstream the call is over, too. What the sockets between hold may have been the whole answer.
     until(|| world.mock.stats().dropped + world.mock.stats().finished == 1).await;
-    eprintln!(
-        "overrun {} of wallet",
-        charge.cost() - cost(held_input(ENDLESS), 4096)
+    assert!(
+        charge.cost() <= funds(),
+        "not a nano-dollar more than there was"
     );
     world.charged(&[charge]).await;
 }

@@ -3,8 +3,9 @@
 use assistiv_core::auth::{KeyKind, PresentedKey};
 use serde_json::json;
 
+use crate::charge::{Charge, body, with};
 use crate::client::{Answer, Request};
-use crate::world::{BUDGET_USD, Charge, Setup, World, body, dollars, with};
+use crate::world::{BUDGET_USD, Setup, World, dollars};
 
 /// Nothing came of the calls so far.
 async fn nothing_happened(world: &World) {

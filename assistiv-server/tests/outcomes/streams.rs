@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::charge::{Charge, streamed, with, words};
 use crate::client::{Connection, Request, Rest};
-use crate::world::{Charge, Setup, World, streamed, with, words};
+use crate::world::{Setup, World};
 
 const HALF: &str = "mock:words=20";
 
@@ -130,7 +131,10 @@ async fn the_model_has_the_name_that_was_asked_for() {
             rest.chunks.iter().all(|chunk| chunk["model"] == name),
             "{rest:?}"
         );
-        let whole = Request::chat(&world.end_user.key, with(crate::world::body(prompt), asked));
+        let whole = Request::chat(
+            &world.end_user.key,
+            with(crate::charge::body(prompt), asked),
+        );
         assert_eq!(world.send(&whole).await.json()["model"], name);
         assert_eq!(
             world.mock.last_request().unwrap().json().unwrap()["model"],

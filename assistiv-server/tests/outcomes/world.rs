@@ -1,28 +1,25 @@
 //! A server with one platform and one end user, in front of a mock provider.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use assistiv_core::Gateway;
 use assistiv_core::auth::{KeyKind, PresentedKey};
-use assistiv_core::billing::{BudgetOf, ChargeFlags, EntryKind, ReadBudget};
+use assistiv_core::billing::{BudgetOf, EntryKind, ReadBudget};
 use assistiv_core::id::{EndUserId, PlatformId};
 use assistiv_core::store::Page;
 use assistiv_core::tenancy::EndUserRef;
-use assistiv_server::api::{self, ApiState};
-use assistiv_server::config::{Config, Outbound, Provider};
-use assistiv_server::http::{
-    DrainOptions, HttpOptions, HttpService, Readiness, Server, ServerOptions,
-};
+use assistiv_server::config::Config;
 use assistiv_server::mock::Mock;
-use assistiv_server::node::{self, Node};
+use assistiv_server::node::Node;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::charge::{Charge, body, streamed};
 use crate::client::{Answer, Connection, Request, Stream};
+use crate::server;
 
 /// What the platform's wallet and the end user's budget begin with, in nano-dollars and tokens.
 pub(crate) const WALLET: i64 = 1_000_000_000;
@@ -62,16 +59,6 @@ pub(crate) struct Tenant {
     pub(crate) key: String,
 }
 
-/// A charge as a test expects it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Charge {
-    pub(crate) input: u64,
-    pub(crate) cached: u64,
-    pub(crate) output: u64,
-    pub(crate) flags: i16,
-    pub(crate) on_budget: bool,
-}
-
 impl Default for Setup {
     fn default() -> Self {
         Self {
@@ -91,7 +78,7 @@ impl World {
     pub(crate) async fn with(setup: Setup) -> Self {
         let mock = Mock::start(([127, 0, 0, 1], 0).into()).unwrap();
         let dir = tempfile::tempdir().unwrap();
-        let config = config(dir.path(), &mock, &setup);
+        let config = server::config(dir.path(), &mock, setup.config);
         let node = Node::open(&config).await.unwrap();
         let operator = PresentedKey::generate(KeyKind::Operator).unwrap();
         node.add_operator_key(&operator).await.unwrap();
@@ -99,7 +86,7 @@ impl World {
         let listener = TcpListener::bind(config.server.listen).await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let serving = run(serve(node, config, listener, stop.clone()));
+        let serving = run(server::serve(node, config, listener, stop.clone()));
         let nobody = || Tenant {
             id: String::new(),
             key: String::new(),
@@ -300,88 +287,6 @@ impl Tenant {
     }
 }
 
-impl Charge {
-    /// As the provider reports.
-    pub(crate) fn reported(input: u64, output: u64) -> Self {
-        Self {
-            input,
-            cached: 0,
-            output,
-            flags: 0,
-            on_budget: true,
-        }
-    }
-
-    /// For an answer that was cut, from what came until then.
-    pub(crate) fn cut(prompt: &str, delivered: &str) -> Self {
-        let flags = ChargeFlags::ESTIMATED.with(ChargeFlags::TRUNCATED).bits();
-        Self {
-            flags,
-            ..Self::estimated(prompt, delivered)
-        }
-    }
-
-    /// For an answer whose usage was never reported.
-    pub(crate) fn estimated(prompt: &str, delivered: &str) -> Self {
-        let flags = ChargeFlags::ESTIMATED.bits();
-        let output = (delivered.len() as u64).div_ceil(3);
-        Self {
-            flags,
-            ..Self::reported(counted(prompt), output)
-        }
-    }
-
-    /// For a platform's own call, which no budget pays.
-    pub(crate) fn of_platform(self) -> Self {
-        Self {
-            on_budget: false,
-            ..self
-        }
-    }
-
-    /// In nano-dollars, at 0.15, 0.075 and 0.60 dollars a million tokens.
-    pub(crate) fn cost(&self) -> i64 {
-        let nano = (self.input - self.cached) * 150 + self.cached * 75 + self.output * 600;
-        i64::try_from(nano).unwrap()
-    }
-}
-
-/// A request's body.
-pub(crate) fn body(prompt: &str) -> Value {
-    json!({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": prompt}]})
-}
-
-/// A request's body that asks for a stream.
-pub(crate) fn streamed(prompt: &str) -> Value {
-    with(body(prompt), json!({"stream": true}))
-}
-
-/// A body with more members.
-pub(crate) fn with(mut body: Value, more: Value) -> Value {
-    let (Value::Object(members), Value::Object(more)) = (&mut body, more) else {
-        panic!("objects")
-    };
-    members.extend(more);
-    body
-}
-
-/// The tokens of a prompt as the gateway counts them: three bytes each.
-pub(crate) fn counted(prompt: &str) -> u64 {
-    let message = body(prompt)["messages"][0].to_string();
-    (message.len() as u64).div_ceil(3)
-}
-
-/// The first words of the mock's long answers.
-pub(crate) fn words(count: usize) -> String {
-    let words = "mock answers repeat these simple words until the asked length is reached";
-    words
-        .split(' ')
-        .cycle()
-        .take(count)
-        .collect::<Vec<_>>()
-        .join(" ")
-}
-
 /// Nano-dollars as the API takes them.
 pub(crate) fn dollars(nano: i64) -> String {
     format!("{}.{:09}", nano / 1_000_000_000, nano % 1_000_000_000)
@@ -407,51 +312,4 @@ pub(crate) fn run<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> JoinHandle<T> {
     tokio::spawn(work)
-}
-
-fn config(dir: &std::path::Path, mock: &Mock, setup: &Setup) -> Config {
-    let mut config = Config::default();
-    config.server.data_dir = dir.join("data");
-    config.server.listen = ([127, 0, 0, 1], 0).into();
-    config.server.drain_delay = Duration::ZERO;
-    config.security.outbound_allow = vec![Outbound::Network("127.0.0.1/32".parse().unwrap())];
-    for slug in ["openai", "xai"] {
-        let mut provider = Provider::default();
-        provider.base_url = Some(mock.base_url());
-        config.providers.insert(slug.to_owned(), provider);
-    }
-    (setup.config)(&mut config);
-    config
-}
-
-/// As the `serve` command does it.
-async fn serve(node: Node, config: Config, listener: TcpListener, stop: CancellationToken) {
-    let docs_url: Arc<str> = node::public_url(&config).into();
-    let store = node.store().clone();
-    let readiness = Readiness::new(move || {
-        let store = store.clone();
-        async move { store.ping().await.is_ok() }
-    });
-    let options = HttpOptions::new(&config.limits, docs_url.clone(), Arc::new(readiness));
-    let management = api::router(ApiState {
-        gateway: node.gateway().clone(),
-        docs_url,
-        body: options.body,
-        require_idempotency_key: config.api.require_idempotency_key,
-    });
-    let service = HttpService::new(node.gateway().clone(), management, options);
-    let server = Server::new(ServerOptions::new(&config.limits));
-    let closed = server.closed();
-    let patience = config.limits.stream_drain;
-    let requests = patience + Duration::from_secs(10);
-    let drain = DrainOptions {
-        delay: config.server.drain_delay,
-        requests,
-    };
-    service.readiness().ready();
-    let closing = async {
-        closed.cancelled().await;
-        node.close(patience).await.unwrap();
-    };
-    tokio::join!(server.run(listener, service, stop, drain), closing);
 }
