@@ -34,6 +34,7 @@ pub mod keys;
 pub mod llm_configs;
 pub mod money;
 pub mod provider;
+mod revisions;
 pub mod routing;
 mod runtime;
 pub mod secrets;

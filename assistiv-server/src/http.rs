@@ -11,6 +11,7 @@ pub mod service;
 
 mod connection;
 mod cors;
+mod finish;
 mod head;
 mod inference;
 mod intake;

@@ -125,21 +125,13 @@ impl Node {
     }
 }
 
-/// Everything that would keep a node from starting, all at once; changes nothing.
+/// Everything in a configuration that would keep a node from starting, all at once; changes nothing.
 pub fn problems(config: &Config) -> Vec<String> {
-    let mut problems = Vec::new();
-    problems.extend(master_key::problems(config));
+    let mut problems = master_key::problems(config);
     if let Err(error) = builder(config) {
         problems.push(format!("{error:#}"));
     }
-    problems.extend(port_problem(config));
     problems
-}
-
-fn port_problem(config: &Config) -> Option<String> {
-    let listen = config.server.listen;
-    let error = std::net::TcpListener::bind(listen).err()?;
-    Some(format!("server.listen: {listen} cannot be used: {error}"))
 }
 
 fn database_path(config: &Config) -> PathBuf {

@@ -41,13 +41,22 @@ impl Provider for Acme {
         request: &InferenceRequest,
         target: &Target,
     ) -> Result<Request<Bytes>, ProviderError> {
+        if request.choices() > 1 {
+            let refused = ProviderError::new(ProviderErrorKind::UnsupportedParameter);
+            return Err(refused
+                .with_param("n")
+                .with_message("Acme gives one answer at a time"));
+        }
         let messages = request
             .members()
             .find("messages")
             .unwrap_or("[]")
             .to_owned();
+        // What the caller can pay for where that is less than it asked for, else what it asked for.
+        let asked = request.output_limit().map(|(_, limit)| limit);
+        let limit = target.output_limit().or(asked).unwrap_or(4096);
         Request::post(format!(
-            "{}/say?model={}",
+            "{}/say?model={}&limit={limit}",
             target.base_url(),
             target.upstream_model()
         ))
@@ -70,7 +79,7 @@ impl Provider for Acme {
     fn decoder(&self, request: &InferenceRequest, target: &Target) -> Box<dyn Decoder> {
         Box::new(Lines {
             writer: ChatWriter::new(request, target),
-            unread: String::new(),
+            unread: Vec::new(),
         })
     }
 }
@@ -78,32 +87,33 @@ impl Provider for Acme {
 /// Reads the answer, however it is cut into chunks.
 struct Lines {
     writer: ChatWriter,
-    unread: String,
+    unread: Vec<u8>,
 }
 
 impl Decoder for Lines {
     fn push(&mut self, chunk: Bytes, out: &mut Output) -> Result<(), ProviderError> {
-        let text = std::str::from_utf8(&chunk)
-            .map_err(|_| ProviderError::new(ProviderErrorKind::Malformed))?;
-        self.unread.push_str(text);
-        while let Some((line, rest)) = self.unread.split_once('\n') {
+        let malformed = || ProviderError::new(ProviderErrorKind::Malformed);
+        self.unread.extend_from_slice(&chunk);
+        // A chunk may end anywhere, also inside a character: only whole lines are text.
+        while let Some(end) = self.unread.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.unread.drain(..=end).collect();
+            let line = std::str::from_utf8(&line[..end]).map_err(|_| malformed())?;
             match line.split(' ').collect::<Vec<_>>()[..] {
                 ["used", input, output] => {
-                    let count = |text: &str| {
-                        text.parse()
-                            .map_err(|_| ProviderError::new(ProviderErrorKind::Malformed))
-                    };
-                    let usage = Usage {
-                        input: count(input)?,
-                        output: count(output)?,
-                        ..Usage::default()
-                    };
-                    self.writer.usage(out, usage);
+                    let input = input.parse().map_err(|_| malformed())?;
+                    let output = output.parse().map_err(|_| malformed())?;
+                    self.writer.usage(
+                        out,
+                        Usage {
+                            input,
+                            output,
+                            ..Usage::default()
+                        },
+                    );
                     self.writer.finish(out, "stop");
                 }
                 _ => self.writer.text(out, line),
             }
-            self.unread = rest.to_owned();
         }
         Ok(())
     }

@@ -1,7 +1,6 @@
 //! Finds out who presented a key: by digest, in a cache in front of the store.
 
-use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use super::principal::{Holder, Identity, KeyScopes, PlatformProfile};
 use super::scope::{DigestScope, EndUserScope, OperatorScope, PlatformScope};
 use crate::clock::{Clock, Timestamp};
 use crate::id::{KeyId, PlatformId};
+use crate::revisions::{Revision, Revisions};
 use crate::store::{KeyRecord, KeyStore, StoreError};
 
 const ENTRIES_MAX: u64 = 100_000;
@@ -21,7 +21,6 @@ const FRESH_FOR: Duration = Duration::from_secs(60);
 const UNKNOWN_FOR: Duration = Duration::from_secs(5);
 const TOUCH_EVERY_MICROS: i64 = 60_000_000;
 const TOUCHED_MAX: usize = 65_536;
-const SHARDS: usize = 1_024;
 
 /// Authenticates keys. Cheap to clone.
 #[derive(Clone)]
@@ -32,18 +31,15 @@ struct Inner {
     clock: Arc<dyn Clock>,
     configured_operator: Option<KeyDigest>,
     entries: Cache<KeyDigest, Entry>,
-    /// Counts changes of keys and their holders. A look-up notes it before it begins; an entry is good while no
-    /// change of its platform came later, so that a look-up which overlaps a revocation is never kept.
-    epoch: AtomicU64,
-    changed: Box<[AtomicU64]>,
-    hasher: RandomState,
+    /// Changes of keys and their holders, by platform.
+    revisions: Revisions,
     touched: Mutex<Vec<(KeyId, Timestamp)>>,
 }
 
 #[derive(Clone)]
 struct Entry {
     found: Found,
-    epoch: u64,
+    revision: Revision,
     at: Instant,
 }
 
@@ -83,9 +79,7 @@ impl Authenticator {
             clock,
             configured_operator: operator.map(PresentedKey::digest),
             entries: Cache::new(ENTRIES_MAX),
-            epoch: AtomicU64::new(0),
-            changed: (0..SHARDS).map(|_| AtomicU64::new(0)).collect(),
-            hasher: RandomState::new(),
+            revisions: Revisions::new(),
             touched: Mutex::default(),
         }))
     }
@@ -137,8 +131,7 @@ impl Authenticator {
 
     /// Keys of the platform, their users or its settings have changed: what is cached of it counts no more.
     pub(crate) fn forget(&self, platform: PlatformId) {
-        let epoch = self.0.epoch.fetch_add(1, Ordering::AcqRel) + 1;
-        self.0.shard(platform).fetch_max(epoch, Ordering::AcqRel);
+        self.0.revisions.bump(&platform);
     }
 
     /// Writes down which keys were used since the last time.
@@ -159,11 +152,6 @@ impl Authenticator {
 }
 
 impl Inner {
-    fn shard(&self, platform: PlatformId) -> &AtomicU64 {
-        let index = self.hasher.hash_one(platform) as usize % SHARDS;
-        &self.changed[index]
-    }
-
     fn is_stale(&self, entry: &Entry) -> bool {
         let (platform, fresh_for) = match &entry.found {
             Found::Usable { identity, .. } => (identity.platform_id(), FRESH_FOR),
@@ -171,15 +159,16 @@ impl Inner {
             Found::Unknown => (None, UNKNOWN_FOR),
             Found::Failed => return true,
         };
-        let changed = platform.map_or(0, |platform| self.shard(platform).load(Ordering::Acquire));
-        entry.epoch < changed || entry.at.elapsed() > fresh_for
+        let overtaken =
+            platform.is_some_and(|id| self.revisions.changed_since(&id, entry.revision));
+        overtaken || entry.at.elapsed() > fresh_for
     }
 
     /// One look-up for a key, however many calls wait for it.
     async fn load(&self, digest: KeyDigest) -> Result<Entry, AuthError> {
         let mut failure = None;
         let look_up = async {
-            let epoch = self.epoch.load(Ordering::Acquire);
+            let revision = self.revisions.begin();
             let found = match self.keys.find_by_digest(&DigestScope::new(), &digest).await {
                 Ok(Some(record)) => found(record),
                 Ok(None) => Found::Unknown,
@@ -190,7 +179,7 @@ impl Inner {
             };
             Entry {
                 found,
-                epoch,
+                revision,
                 at: Instant::now(),
             }
         };

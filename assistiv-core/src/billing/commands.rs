@@ -453,7 +453,7 @@ impl Wallets {
         let applied = applied?;
         let engine = self.billing.engine();
         if let Some(end_user) = act.end_user() {
-            engine.forget_budget(end_user).await;
+            engine.forget_budget(end_user);
         }
         if let Some(account) = applied.account {
             engine.refresh(account).await;

@@ -266,12 +266,14 @@ impl Engine {
     }
 
     /// Asks for more without waiting: a stream's hold is to be extended.
-    pub(crate) fn ask(&self, slice: &Arc<Slice>, needs: Amounts) {
+    pub(crate) fn ask(&self, slice: &Arc<Slice>, needs: Amounts) -> oneshot::Receiver<()> {
+        let (done, answer) = oneshot::channel();
         self.leasing.push(Want {
             slice: slice.clone(),
             what: What::Have(needs),
-            done: None,
+            done: Some(done),
         });
+        answer
     }
 
     /// An account was changed by an act on this node: its slice returns and its policy is read anew, before the
@@ -291,8 +293,8 @@ impl Engine {
     }
 
     /// An end user's budget was made or removed.
-    pub(crate) async fn forget_budget(&self, end_user: EndUserId) {
-        self.budgets.forget(end_user).await;
+    pub(crate) fn forget_budget(&self, end_user: EndUserId) {
+        self.budgets.forget(end_user);
     }
 
     async fn want(&self, slice: &Arc<Slice>, what: What) -> bool {

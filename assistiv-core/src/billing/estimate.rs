@@ -15,6 +15,9 @@ pub struct Estimate {
     pub input_tokens: u64,
     /// The output tokens that are counted.
     pub output_tokens: u64,
+    /// Whether the answer cannot be longer: the limit is sent to the provider, or is the model's own. Else the
+    /// hold of a stream is extended as it grows.
+    pub is_bounded: bool,
     /// What the budget's USD leg is raised by.
     pub markup: Markup,
 }
@@ -118,6 +121,7 @@ mod tests {
             prices: vec![price.into()],
             input_tokens: 1400,
             output_tokens: 1000,
+            is_bounded: true,
             markup,
         }
     }

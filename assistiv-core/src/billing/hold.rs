@@ -29,8 +29,8 @@ use crate::routing::Target;
 const LAST_REQUEST_OUTPUT: u64 = 16;
 /// Output tokens by which the hold of a stream grows at least.
 const EXTENSION_OUTPUT_MIN: u64 = 256;
-/// How often a stream whose hold runs out asks the accounts for more.
-const ASK_EVERY: Duration = Duration::from_millis(200);
+/// The smallest extension, near the end of the funds.
+const EXTENSION_OUTPUT_LEAST: u64 = 16;
 /// How often a call asks the accounts again before it gives up on a race with others.
 const ROUNDS_MAX: usize = 3;
 
@@ -71,8 +71,14 @@ struct Held {
     accepted: bool,
     opened: bool,
     checkpoint_at: Instant,
-    /// When the accounts were last asked for more.
-    asked_at: Option<Instant>,
+    /// The question to the accounts that is under way, of a stream that outgrows its hold.
+    asking: Option<Asking>,
+}
+
+/// A question for more money that nobody waits for.
+struct Asking {
+    answers: Vec<oneshot::Receiver<()>>,
+    since: Instant,
 }
 
 /// Resolves when content may go out: the record that the answer began is durable.
@@ -118,6 +124,8 @@ pub struct Settled {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Funds {
     Enough,
+    /// Used up, and the accounts have been asked for more: [`Hold::asked`] tells when they have answered.
+    Asking,
     /// Used up and not to be extended; which side, for the error.
     Exhausted {
         of_budget: Option<Dimension>,
@@ -226,7 +234,7 @@ impl Billing {
             accepted: false,
             opened: false,
             checkpoint_at: Instant::now(),
-            asked_at: None,
+            asking: None,
         })))
     }
 
@@ -444,6 +452,20 @@ impl Hold {
         held.extend()
     }
 
+    /// Waits for the accounts' answer to a stream that has used up its hold, and says how things stand then.
+    pub(crate) async fn asked(&mut self) -> Funds {
+        let Some(held) = self.0.as_mut() else {
+            return Funds::Enough;
+        };
+        if let Some(asking) = held.asking.as_mut() {
+            let answers = futures_util::future::join_all(asking.answers.iter_mut());
+            // An answer that does not come counts as none: the question below finds it overdue.
+            let _ = tokio::time::timeout(held.engine.options().gate_timeout, answers).await;
+            asking.answers.clear();
+        }
+        held.extend()
+    }
+
     /// Charges the call for how its answer ended, and ends the hold.
     ///
     /// The settlement is on its way when this returns; the gate tells when it is durable.
@@ -470,6 +492,18 @@ impl Drop for Hold {
             Some(held) => held.release(),
             None => {}
         }
+    }
+}
+
+// === impl Asking ===
+
+impl Asking {
+    /// Whether an answer may still come. Those that came are put away: a receiver must not be asked twice.
+    fn is_pending(&mut self, patience: Duration) -> bool {
+        use oneshot::error::TryRecvError;
+        self.answers
+            .retain_mut(|answer| answer.try_recv() == Err(TryRecvError::Empty));
+        !self.answers.is_empty() && self.since.elapsed() < patience
     }
 }
 
@@ -590,40 +624,71 @@ impl Held {
 
     /// Keeps a stream's hold ahead of what it has cost.
     fn extend(&mut self) -> Funds {
-        let accrued = self.meter.accrued();
-        // The provider stops by itself at a limit that was sent; only the unlimited outgrow their hold.
-        if self.lowered_to.is_some() || below_three_quarters(&accrued, &self.legs) {
+        // The provider stops by itself at a limit; only the unlimited outgrow their hold.
+        if self.lowered_to.is_some() || self.estimate.is_bounded {
             return Funds::Enough;
         }
-        let step = (self.estimate.output_tokens / 4).max(EXTENSION_OUTPUT_MIN);
-        let Ok(more) = self
-            .estimate
-            .legs(self.estimate.output_tokens.saturating_add(step))
-        else {
+        let accrued = self.meter.accrued();
+        if below_three_quarters(&accrued, &self.legs) || self.extend_beyond(&accrued) {
+            return Funds::Enough;
+        }
+        // Memory is short. The stream goes on while the accounts are asked, and ends only when their answer did
+        // not help.
+        let patience = self.engine.options().gate_timeout;
+        let Some(asking) = &mut self.asking else {
+            self.asking = Some(self.ask());
             return Funds::Enough;
         };
-        if self.extend_to(&more) {
-            self.estimate.output_tokens = self.estimate.output_tokens.saturating_add(step);
-            return Funds::Enough;
+        if !asking.is_pending(patience) {
+            self.asking = None;
+            return self.used_up(&accrued);
         }
-        self.ask_for(&more);
-        self.used_up(&accrued)
+        match self.used_up(&accrued) {
+            Funds::Enough => Funds::Enough,
+            // Nothing more may go out before it is known whether it can be paid.
+            _ => Funds::Asking,
+        }
     }
 
-    /// Asks the accounts for what is missing, without waiting, and not with every chunk.
-    fn ask_for(&mut self, wanted: &Legs) {
-        if self.asked_at.is_some_and(|at| at.elapsed() < ASK_EVERY) {
-            return;
+    /// Extends the hold from memory until it is ahead of what was spent: by a quarter at a time, by less where
+    /// there is not so much.
+    fn extend_beyond(&mut self, accrued: &Legs) -> bool {
+        let mut step = (self.estimate.output_tokens / 4).max(EXTENSION_OUTPUT_MIN);
+        while !below_three_quarters(accrued, &self.legs) {
+            let output = self.estimate.output_tokens.saturating_add(step);
+            let Ok(more) = self.estimate.legs(output) else {
+                return false;
+            };
+            if self.extend_to(&more) {
+                self.estimate.output_tokens = output;
+            } else if step > EXTENSION_OUTPUT_LEAST {
+                step = (step / 4).max(EXTENSION_OUTPUT_LEAST);
+            } else {
+                return false;
+            }
         }
-        self.asked_at = Some(Instant::now());
+        true
+    }
+
+    /// Asks the accounts for another quarter of the hold.
+    fn ask(&self) -> Asking {
+        let step = (self.estimate.output_tokens / 4).max(EXTENSION_OUTPUT_MIN);
+        let wanted = self
+            .estimate
+            .legs(self.estimate.output_tokens.saturating_add(step))
+            .unwrap_or(self.legs);
         let missing = |to: i64, from: i64| to.saturating_sub(from).max(0);
-        let wallet = missing(wanted.wallet.get(), self.legs.wallet.get());
-        self.engine
-            .ask(&self.payer.wallet, Amounts::from_raw(wallet, 0, 0));
+        let on_wallet =
+            Amounts::from_raw(missing(wanted.wallet.get(), self.legs.wallet.get()), 0, 0);
+        let mut answers = vec![self.engine.ask(&self.payer.wallet, on_wallet)];
         if let Some(budget) = &self.payer.budget {
             let needs =
                 Amounts::from_fn(|d| missing(wanted.budget.get(d), self.legs.budget.get(d)));
-            self.engine.ask(budget, needs);
+            answers.push(self.engine.ask(budget, needs));
+        }
+        Asking {
+            answers,
+            since: Instant::now(),
         }
     }
 

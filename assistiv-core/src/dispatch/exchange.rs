@@ -37,8 +37,8 @@ pub(super) enum Step {
     End,
     /// Nothing came until the given time.
     Quiet,
-    /// Wallet or budget are used up.
-    Exhausted(Funds),
+    /// Wallet or budget are used up, or may be.
+    Short(Funds),
 }
 
 impl Exchange {
@@ -116,7 +116,7 @@ impl Exchange {
             };
         Ok(match funds {
             Funds::Enough => Step::More,
-            exhausted => Step::Exhausted(exhausted),
+            short => Step::Short(short),
         })
     }
 

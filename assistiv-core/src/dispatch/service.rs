@@ -19,7 +19,7 @@ use super::exchange::{Exchange, Step};
 use super::streaming::Streaming;
 use super::{COST_USD, LOG_ID, MAX_TOKENS, OVERHEAD_US, PROVIDER};
 use crate::Error;
-use crate::billing::{Ending, Funds, Hold, OpenGate};
+use crate::billing::{Ending, Hold, OpenGate};
 use crate::call::{Funded, Planned};
 use crate::provider::{Piece, ProviderError, ProviderErrorKind, UpstreamBody};
 use crate::routing::Target;
@@ -180,7 +180,7 @@ impl Shared {
         }
         while exchange.out.peek().is_none() {
             match exchange.step(first_byte_at).await {
-                Ok(Step::More | Step::Exhausted(_)) => {}
+                Ok(Step::More | Step::Short(_)) => {}
                 Ok(Step::End) => break,
                 Ok(Step::Quiet) => {
                     return Err((
@@ -276,11 +276,7 @@ impl Shared {
             let far = Instant::now() + self.options.total;
             match exchange.step(far).await {
                 // An answer in one piece is bounded by its output limit; what it cost is charged in full.
-                Ok(
-                    Step::More
-                    | Step::Quiet
-                    | Step::Exhausted(Funds::Enough | Funds::Exhausted { .. }),
-                ) => {}
+                Ok(Step::More | Step::Quiet | Step::Short(_)) => {}
                 Ok(Step::End) => break Ok(()),
                 Err(error) => break Err(error),
             }

@@ -69,9 +69,14 @@ impl Streaming {
                 Ok(Step::More) => {}
                 Ok(Step::Quiet) => return Some(Bytes::from_static(PING)),
                 Ok(Step::End) => return self.complete().await,
-                Ok(Step::Exhausted(funds)) => {
-                    let error = exhausted(funds);
-                    return self.fail(Ending::FundsExhausted, &error.into()).await;
+                Ok(Step::Short(mut funds)) => {
+                    while funds == Funds::Asking {
+                        funds = self.exchange.as_mut()?.hold.asked().await;
+                    }
+                    if funds != Funds::Enough {
+                        let error = exhausted(funds);
+                        return self.fail(Ending::FundsExhausted, &error.into()).await;
+                    }
                 }
                 Err(error) => return self.fail(Ending::ProviderFailed, &error.into()).await,
             }

@@ -124,7 +124,7 @@ impl Command<LlmConfigs> for CreateLlmConfig {
         };
         let secret = domain.seal(config.id, &self.api_key)?;
         let created = domain.store.create(&scope, config, secret).await?;
-        domain.router.forget(scope.platform_id()).await;
+        domain.router.forget(scope.platform_id());
         Ok(created)
     }
 }
@@ -198,7 +198,7 @@ impl Command<LlmConfigs> for UpdateLlmConfig {
             .update(&scope, &config, secret)
             .await
             .map_err(not_found)?;
-        domain.router.forget(scope.platform_id()).await;
+        domain.router.forget(scope.platform_id());
         Ok(updated)
     }
 }
@@ -214,7 +214,7 @@ impl Command<LlmConfigs> for DeleteLlmConfig {
             .delete(&scope, self.0)
             .await
             .map_err(not_found)?;
-        domain.router.forget(scope.platform_id()).await;
+        domain.router.forget(scope.platform_id());
         Ok(())
     }
 }

@@ -24,15 +24,12 @@ pub(super) fn estimate(
     } else {
         WHOLE_OUTPUT
     };
-    let output = [
+    let limits = [
         request.output_limit().map(|(_, limit)| limit),
         model.max_output_tokens,
-        Some(cap),
-    ]
-    .into_iter()
-    .flatten()
-    .min()
-    .unwrap_or(cap);
+    ];
+    let limit = limits.into_iter().flatten().min();
+    let output = limit.map_or(cap, |limit| limit.min(cap));
     let asked_tier = request.service_tier.as_deref();
     let mut prices = Vec::new();
     for target in targets {
@@ -49,6 +46,7 @@ pub(super) fn estimate(
         prices,
         input_tokens: with_factor(request.prompt_tokens(), options.hold_input_per_mille),
         output_tokens: output.saturating_mul(u64::from(request.choices())),
+        is_bounded: limit.is_some_and(|limit| limit <= cap),
         markup,
     }
 }

@@ -1,7 +1,6 @@
 //! Resolves a model for a platform: catalogue routes joined with the platform's own provider keys.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -20,6 +19,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::id::PlatformId;
 use crate::llm_configs::{LlmConfig, config_place};
 use crate::provider::{Credential, Providers, Support};
+use crate::revisions::{Revision, Revisions};
 use crate::secrets::SecretCipher;
 use crate::store::{LlmConfigStore, StoreError};
 
@@ -39,13 +39,14 @@ struct Inner {
     clock: Arc<dyn Clock>,
     billing: BillingOptions,
     platforms: Cache<PlatformId, Entry>,
-    epoch: AtomicU64,
+    /// Changes of configs, by platform.
+    revisions: Revisions,
 }
 
 #[derive(Clone)]
 struct Entry {
     keys: Option<Arc<[PlatformKey]>>,
-    epoch: u64,
+    revision: Revision,
     at: Instant,
 }
 
@@ -86,7 +87,7 @@ impl Router {
             clock,
             billing,
             platforms: Cache::new(PLATFORMS_MAX),
-            epoch: AtomicU64::new(0),
+            revisions: Revisions::new(),
         }))
     }
 
@@ -187,9 +188,8 @@ impl Router {
     }
 
     /// The platform's configs have changed.
-    pub(crate) async fn forget(&self, platform: PlatformId) {
-        self.0.epoch.fetch_add(1, Ordering::AcqRel);
-        self.0.platforms.invalidate(&platform).await;
+    pub(crate) fn forget(&self, platform: PlatformId) {
+        self.0.revisions.bump(&platform);
     }
 
     fn listed(
@@ -283,9 +283,10 @@ impl Router {
     async fn keys(&self, scope: &PlatformScope) -> Result<Arc<[PlatformKey]>, StoreError> {
         let inner = &self.0;
         let id = scope.platform_id();
-        let current = inner.epoch.load(Ordering::Acquire);
         let stale = |entry: &Entry| {
-            entry.keys.is_none() || entry.epoch < current || entry.at.elapsed() > FRESH_FOR
+            entry.keys.is_none()
+                || entry.at.elapsed() > FRESH_FOR
+                || inner.revisions.changed_since(&id, entry.revision)
         };
         if let Some(entry) = inner.platforms.get(&id).await
             && let Some(keys) = &entry.keys
@@ -295,7 +296,7 @@ impl Router {
         }
         let mut failure = None;
         let load = async {
-            let epoch = inner.epoch.load(Ordering::Acquire);
+            let revision = inner.revisions.begin();
             let keys = match inner.configs.active(scope).await {
                 Ok(rows) => Some(
                     rows.into_iter()
@@ -309,7 +310,7 @@ impl Router {
             };
             Entry {
                 keys,
-                epoch,
+                revision,
                 at: Instant::now(),
             }
         };

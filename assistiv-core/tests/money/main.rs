@@ -49,6 +49,8 @@ on_every_backend! {
     a_client_that_leaves_midstream_pays_what_was_produced
     a_client_that_leaves_before_acceptance_pays_nothing
     a_stream_that_breaks_charges_what_was_delivered
+    a_stream_that_outgrows_its_hold_goes_on
+    a_stream_ends_when_the_funds_end
     an_explicit_zero_is_a_report
     missing_usage_is_estimated_and_flagged
     another_target_is_tried_before_the_first_byte_only
@@ -296,6 +298,38 @@ async fn a_stream_that_breaks_charges_what_was_delivered(backend: Backend) {
         NanoUsd::new(1_000_000_000 - expected)
     );
     world.no_hold_is_left().await;
+    world.audit().await;
+}
+
+/// The hold counts 4096 output tokens; the answer has ten times as many.
+async fn a_stream_that_outgrows_its_hold_goes_on(backend: Backend) {
+    let world = World::new(backend, NanoUsd::new(10_000_000_000)).await;
+    let payer = world.end_user(Some(9_000_000_000), Some(1_000_000)).await;
+    world.answers(Answer::stream(10, 40_000));
+    let text = world.stream_without_limit(&payer).await;
+    assert!(text.ends_with("data: [DONE]\n\n"));
+    assert_eq!(
+        world.balance().await,
+        NanoUsd::new(10_000_000_000 - cost_of(10, 40_000))
+    );
+    assert_eq!(world.budget(&payer).await.used_tokens.get(), 40_010);
+    world.audit().await;
+}
+
+async fn a_stream_ends_when_the_funds_end(backend: Backend) {
+    let balance = cost_of(100, 10_000);
+    let world = World::new(backend, NanoUsd::new(balance)).await;
+    world.answers(Answer::stream(10, 100_000).pausing());
+    let text = world.stream_without_limit(&world.platform).await;
+    assert!(
+        text.contains("wallet_insufficient") && !text.contains("[DONE]"),
+        "no clean end"
+    );
+    let left = world.balance().await.get();
+    // Cut at the first chunk that the hold does not cover: within one word of nothing.
+    assert!((-cost_of(0, 10)..balance / 10).contains(&left), "{left}");
+    let charge = world.newest_charge().await;
+    assert!(charge.flags.contains(ChargeFlags::TRUNCATED));
     world.audit().await;
 }
 

@@ -30,6 +30,7 @@ pub struct Answer {
     stall_after: Option<usize>,
     break_after: Option<usize>,
     fail_first: bool,
+    pause: bool,
 }
 
 impl Answer {
@@ -51,6 +52,7 @@ impl Answer {
             stall_after: None,
             break_after: None,
             fail_first: false,
+            pause: false,
         }
     }
 
@@ -76,6 +78,12 @@ impl Answer {
 
     pub fn failing_first(mut self) -> Self {
         self.fail_first = true;
+        self
+    }
+
+    /// Lets others run between words, as a network would.
+    pub fn pausing(mut self) -> Self {
+        self.pause = true;
         self
     }
 
@@ -215,6 +223,9 @@ impl Answer {
     async fn frame(&self, step: usize) -> Option<Result<Frame<Bytes>, TransportError>> {
         if self.status != 200 {
             return None;
+        }
+        if self.pause && step % 100 == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
         if self.stall_after == Some(step) {
             std::future::pending::<()>().await;

@@ -33,6 +33,9 @@ const CATALOGUE: &str = r#"{
         { "slug": "m", "released": "2026-01-01T00:00:00Z", "max_output_tokens": 1000, "routes": [
             { "provider": "one", "provider_model_id": "m", "prices": [
                 { "effective_from": "2026-01-01T00:00:00Z", "rates": { "input": "3", "output": "15" } } ] } ] },
+        { "slug": "endless", "released": "2026-01-01T00:00:00Z", "routes": [
+            { "provider": "one", "provider_model_id": "m", "prices": [
+                { "effective_from": "2026-01-01T00:00:00Z", "rates": { "input": "3", "output": "15" } } ] } ] },
         { "slug": "two-ways", "released": "2026-01-01T00:00:00Z", "max_output_tokens": 1000, "routes": [
             { "provider": "one", "provider_model_id": "m", "priority": 1, "prices": [
                 { "effective_from": "2026-01-01T00:00:00Z", "rates": { "input": "3", "output": "15" } } ] },
@@ -227,6 +230,16 @@ impl World {
             .inference()
             .oneshot(request(payer, model, stream, limit))
             .await
+    }
+
+    /// The whole of a stream for which neither caller nor model set a limit.
+    pub async fn stream_without_limit(&self, payer: &Payer) -> String {
+        use http_body_util::BodyExt;
+        let body = format!(r#"{{"model":"endless","messages":[{MESSAGE}],"stream":true}}"#);
+        let call = Call::new(payer.key.clone(), Operation::ChatCompletions, body);
+        let response = self.gateway.inference().oneshot(call).await.unwrap();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        String::from_utf8(bytes.to_vec()).unwrap()
     }
 
     pub fn spawn_call(

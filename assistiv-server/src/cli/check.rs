@@ -9,7 +9,11 @@ use crate::node;
 /// Validates everything that a start would need, and changes nothing.
 pub(super) fn run(config: Result<Config, CliError>, json: bool) -> Result<ExitCode, CliError> {
     let problems: Vec<String> = match config {
-        Ok(config) => node::problems(&config),
+        Ok(config) => {
+            let mut problems = node::problems(&config);
+            problems.extend(port_problem(&config));
+            problems
+        }
         Err(CliError::Configuration(problems)) => {
             problems.iter().map(ToString::to_string).collect()
         }
@@ -51,4 +55,10 @@ pub(super) fn show(config: &Config, json: bool) -> Result<ExitCode, CliError> {
 pub(super) fn reference() -> Result<ExitCode, CliError> {
     terminal::line(reference_markdown().trim_end());
     Ok(ExitCode::SUCCESS)
+}
+
+fn port_problem(config: &Config) -> Option<String> {
+    let listen = config.server.listen;
+    let error = std::net::TcpListener::bind(listen).err()?;
+    Some(format!("server.listen: {listen} cannot be used: {error}"))
 }

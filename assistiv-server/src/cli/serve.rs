@@ -21,16 +21,27 @@ use crate::node::{self, Node};
 const CLOSING: Duration = Duration::from_secs(10);
 
 /// Starts the gateway of the configuration.
-pub(super) async fn run(config: Config) -> Result<ExitCode, CliError> {
+pub(super) async fn run(mut config: Config) -> Result<ExitCode, CliError> {
     start_log(&config);
-    let node = Node::open(&config).await?;
+    usable(&config)?;
     let listener = listen(config.server.listen).await?;
     let address = listener
         .local_addr()
         .context("the listener has no address")?;
+    // Port 0 is any free one: from here on the one that was found.
+    config.server.listen = address;
+    let node = Node::open(&config).await?;
     terminal::message(&format!("assistiv-server listens on http://{address}"));
     terminal::message(&format!("API             {}/v1", node::public_url(&config)));
-    if !node.has_operator_key().await? {
+    let has_operator_key = node.has_operator_key().await?;
+    if !has_operator_key && !is_loopback(address.ip()) {
+        node.close(Duration::ZERO).await?;
+        return Err(CliError::Usage(format!(
+            "server.listen: {address} may be reached by other machines, and nobody can act as operator yet: run \
+             `assistiv-server setup` first, set security.operator_key, or listen on 127.0.0.1"
+        )));
+    }
+    if !has_operator_key {
         terminal::message(
             "no operator key exists yet: stop the server and run `assistiv-server setup --platform NAME`, \
              or set security.operator_key",
@@ -38,6 +49,16 @@ pub(super) async fn run(config: Config) -> Result<ExitCode, CliError> {
     }
     run_until_stopped(node, &config, listener).await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Refuses a configuration with which no node can start.
+pub(super) fn usable(config: &Config) -> Result<(), CliError> {
+    let problems = node::problems(config);
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(CliError::Usage(problems.join("\n")))
+    }
 }
 
 /// Binds a listener.
@@ -138,5 +159,5 @@ pub(super) const DEMO_DRAIN: Duration = Duration::from_secs(2);
 
 /// Whether an address can be reached from this machine alone.
 pub(super) fn is_loopback(address: IpAddr) -> bool {
-    address.is_loopback()
+    address.to_canonical().is_loopback()
 }

@@ -43,6 +43,7 @@ pub(super) async fn run(config: Config, args: &SetupArgs) -> Result<ExitCode, Cl
         .parse()
         .map_err(|error| CliError::Usage(format!("--balance: `{}` {error}", args.balance)))?;
     let api_key = args.provider.is_some().then(read_api_key).transpose()?;
+    super::serve::usable(&config)?;
     let node = Node::open(&config).await?;
     let created = create(&node, args, initial_balance, api_key).await;
     node.close(Duration::ZERO).await?;

@@ -8,7 +8,6 @@ use super::{Config, MASTER_KEY_FILE};
 
 const LISTEN: &str = "server.listen";
 const MASTER_KEY: &str = "security.master_key";
-const OPERATOR_KEY: &str = "security.operator_key";
 
 /// Refuses combinations that would be unsafe. Keys that were given in vain have their own problem
 /// and are not reported as missing.
@@ -35,63 +34,42 @@ pub(super) fn cross_check(config: &Config, given: &Given, problems: &mut Vec<Pro
     if config.server.listen.ip().to_canonical().is_loopback() {
         return;
     }
-    let mut missing = |key: &str, what: String| {
-        let source = given.get(LISTEN).cloned().unwrap_or(Source::Default);
-        let listen = config.server.listen;
-        let message = format!(
-            "listening on {listen}, which other machines may reach, needs {what}; or listen on \
-             127.0.0.1"
-        );
-        problems.push(Problem::new(ProblemKind::Conflict, source, message).about(key));
-    };
-    if !given.contains_key(OPERATOR_KEY) {
-        missing(
-            OPERATOR_KEY,
-            "an operator key: make one with `echo sk-admin_$(openssl rand -hex 28)` and set \
-             security.operator_key or ASSISTIV_SECURITY__OPERATOR_KEY"
-                .to_owned(),
-        );
-    }
     if !given.contains_key(MASTER_KEY) && key_file_metadata.is_none() {
-        missing(
-            MASTER_KEY,
-            format!(
-                "a master key that outlives this start: make one with `openssl rand -base64 32` \
-                 and set security.master_key or ASSISTIV_SECURITY__MASTER_KEY, or start once on \
-                 127.0.0.1, which makes {}",
-                key_file.display()
-            ),
+        let source = given.get(LISTEN).cloned().unwrap_or(Source::Default);
+        let message = format!(
+            "listening on {}, which other machines may reach, needs a master key that outlives \
+             this start: make one with `openssl rand -base64 32` and set security.master_key or \
+             ASSISTIV_SECURITY__MASTER_KEY, or start once on 127.0.0.1, which makes {}",
+            config.server.listen,
+            key_file.display()
         );
+        problems.push(Problem::new(ProblemKind::Conflict, source, message).about(MASTER_KEY));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use crate::config::ProblemKind;
-    use crate::config::testing::{MASTER_KEY, Setup, operator_key};
+    use crate::config::testing::{MASTER_KEY, Setup};
 
     #[test]
-    fn listening_to_others_needs_both_keys() {
+    fn listening_to_others_needs_a_master_key_that_stays() {
         let setup = Setup::new().flag("server.listen", "0.0.0.0:80");
         let problems = setup.load().unwrap_err();
-        assert_eq!(problems.len(), 2, "{problems:#?}");
+        assert_eq!(problems.len(), 1, "{problems:#?}");
         assert!(
             problems
                 .iter()
                 .all(|problem| problem.kind == ProblemKind::Conflict)
         );
         let texts = setup.problems();
-        assert!(texts[0].starts_with("--listen: security.operator_key: listening on 0.0.0.0:80"));
-        assert!(texts[1].contains("openssl rand -base64 32"));
-
-        let setup = setup.env("ASSISTIV_SECURITY__OPERATOR_KEY", &operator_key());
-        assert_eq!(setup.load().unwrap_err().len(), 1);
+        assert!(texts[0].starts_with("--listen: security.master_key: listening on 0.0.0.0:80"));
+        assert!(texts[0].contains("openssl rand -base64 32"));
         setup
             .write("assistiv-data/master.key", MASTER_KEY, 0o600)
             .config();
         Setup::new()
             .flag("server.listen", "[::]:80")
-            .env("ASSISTIV_SECURITY__OPERATOR_KEY", &operator_key())
             .env("ASSISTIV_SECURITY__MASTER_KEY", MASTER_KEY)
             .config();
     }

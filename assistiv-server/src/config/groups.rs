@@ -66,8 +66,6 @@ pub struct Provider {
     /// Where the provider is called: `http` or `https`, without credentials, query and fragment,
     /// spelled as given. `None` means the vendor's address.
     pub base_url: Option<String>,
-    /// The wire format that it speaks. `None` means the provider's own.
-    pub api_format: Option<String>,
 }
 
 /// `billing.*`

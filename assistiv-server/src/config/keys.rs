@@ -113,17 +113,6 @@ pub static KEYS: &[Key] = &[
             )
         },
     ),
-    per_provider(
-        "providers.SLUG.api_format",
-        Absent("the provider's own"),
-        "wire format of a further server: `openai`",
-        |c, slug, v| {
-            set_some(
-                &mut provider(c, slug).api_format,
-                v.parsed("one of openai", api_format),
-            )
-        },
-    ),
     key(
         "billing.delivery_gate",
         "billing-delivery-gate",
@@ -390,9 +379,4 @@ fn set_some<T>(field: &mut Option<T>, value: Result<T, Fault>) -> Result<(), Fau
 
 fn provider<'a>(config: &'a mut Config, slug: &str) -> &'a mut Provider {
     config.providers.entry(slug.to_owned()).or_default()
-}
-
-/// The wire formats for which there is an adapter that can be pointed elsewhere.
-fn api_format(text: &str) -> Option<String> {
-    (text == "openai").then(|| text.to_owned())
 }

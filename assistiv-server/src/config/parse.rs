@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use assistiv_core::auth::{KeyKind, PresentedKey};
 use base64::Engine as _;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
@@ -43,16 +44,12 @@ pub(super) fn master_key(text: &str) -> Result<SecretString, String> {
     }
 }
 
-/// `sk-admin_` and 56 lower-case hexadecimal digits.
+/// An operator key with a correct checksum.
 pub(super) fn operator_key(text: &str) -> Result<SecretString, String> {
-    let digit = |b| matches!(b, b'0'..=b'9' | b'a'..=b'f');
-    match text.strip_prefix("sk-admin_") {
-        Some(digits) if digits.len() == 56 && digits.bytes().all(digit) => {
-            Ok(SecretString::from(text))
-        }
+    match text.parse::<PresentedKey>() {
+        Ok(key) if key.kind() == KeyKind::Operator => Ok(SecretString::from(text)),
         _ => Err(
-            "must be sk-admin_ and 56 lower-case hexadecimal digits, such as \
-                  `echo sk-admin_$(openssl rand -hex 28)` prints"
+            "must be an operator key, `sk-admin_` and 56 digits, as `assistiv-server setup` prints"
                 .to_owned(),
         ),
     }
@@ -254,13 +251,15 @@ mod tests {
 
     #[test]
     fn operator_keys_have_their_form() {
-        let key = format!("sk-admin_{}", "0a".repeat(28));
+        let key = crate::config::testing::operator_key();
         assert!(operator_key(&key).is_ok());
         assert!(operator_key(&key.to_uppercase()).is_err());
         assert!(operator_key(&key[1..]).is_err());
         assert!(operator_key(&key[..key.len() - 1]).is_err());
         assert!(operator_key(&format!("{key}0")).is_err());
-        assert!(operator_key(&format!("sk-plat_{}", "0a".repeat(28))).is_err());
+        assert!(operator_key(&format!("sk-admin_{}", "0a".repeat(28))).is_err());
+        let other = PresentedKey::generate(KeyKind::Platform).unwrap();
+        assert!(operator_key(other.reveal()).is_err());
     }
 
     #[test]

@@ -9,7 +9,8 @@ use super::{CONFIG_FILE, Config, Problem, ProblemKind, Sources};
 pub(super) const MASTER_KEY: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
 
 pub(super) fn operator_key() -> String {
-    format!("sk-admin_{}", "5e".repeat(28))
+    let key = assistiv_core::auth::PresentedKey::generate(assistiv_core::auth::KeyKind::Operator);
+    key.unwrap().reveal().to_owned()
 }
 
 /// A folder with a configuration file, an environment and flags.

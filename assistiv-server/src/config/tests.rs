@@ -65,8 +65,6 @@ fn the_file_sets_every_type() {
         security.outbound_allow = ["localhost", "10.0.0.0/8"]
         [providers.openai]
         base_url = "http://localhost:9000/v1"
-        [providers.my-vllm]
-        api_format = "openai"
         [billing]
         delivery_gate = "relaxed"
         gate_timeout = "1500ms"
@@ -89,10 +87,6 @@ fn the_file_sets_every_type() {
     assert_eq!(
         config.providers["openai"].base_url.as_deref(),
         Some("http://localhost:9000/v1")
-    );
-    assert_eq!(
-        config.providers["my-vllm"].api_format.as_deref(),
-        Some("openai")
     );
     assert_eq!(config.billing.delivery_gate, DeliveryGate::Relaxed);
     assert_eq!(config.billing.gate_timeout.as_millis(), 1500);

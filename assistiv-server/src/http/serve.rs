@@ -22,6 +22,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Connections beyond the cap that are told so at a time; others are dropped.
 const REFUSALS_MAX: usize = 64;
 const REFUSAL_WAIT: Duration = Duration::from_secs(2);
+/// How long the tasks of connections that were cut may take to notice.
+const CUT_WAIT: Duration = Duration::from_secs(1);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Limits of connections.
@@ -180,7 +182,7 @@ impl Server {
             options.connections.saturating_sub(cap.available_permits())
         };
         cutting.cancel();
-        tasks.wait().await;
+        let _ = tokio::time::timeout(CUT_WAIT, tasks.wait()).await;
         Stopped { cut }
     }
 }

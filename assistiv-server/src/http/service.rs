@@ -13,16 +13,17 @@ use assistiv_core::{Error, Gateway, Problem};
 use axum::extract::MatchedPath;
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version, request};
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, StatusCode, request};
 use http_body::Body;
 use http_body_util::Full;
 use tower::{Service, ServiceExt};
 
 use super::body::{self, BodyLimits};
+use super::finish::Finish;
 use super::head::{self, HeadLimits};
 use super::health::Readiness;
-use super::intake::{self, Intake, Unread};
+use super::intake::{self, Intake};
 use super::log::RequestLog;
 use super::problem::{self, RequestId};
 use super::response::ResponseBody;
@@ -79,7 +80,7 @@ enum Accepted {
 
 /// A request whose head is refused.
 struct Refused {
-    problem: Problem,
+    problem: Box<Problem>,
     allow: Option<&'static str>,
 }
 
@@ -342,7 +343,7 @@ impl Shared {
 impl Refused {
     fn method(allow: &'static str) -> Self {
         Self {
-            problem: management::method_not_allowed(),
+            problem: Box::new(management::method_not_allowed()),
             allow: Some(allow),
         }
     }
@@ -351,63 +352,9 @@ impl Refused {
 impl From<Problem> for Refused {
     fn from(problem: Problem) -> Self {
         Self {
-            problem,
+            problem: Box::new(problem),
             allow: None,
         }
-    }
-}
-
-/// What every response gets, whoever made it.
-struct Finish {
-    is_head: bool,
-    is_http1: bool,
-    is_cross_origin: bool,
-    has_origin: bool,
-    unread: Unread,
-}
-
-// === impl Finish ===
-
-impl Finish {
-    fn new(head: &request::Parts, unread: Unread) -> Self {
-        Self {
-            is_head: head.method == Method::HEAD,
-            is_http1: head.version < Version::HTTP_2,
-            is_cross_origin: route::is_cross_origin(head.uri.path()),
-            has_origin: cors::is_asked(&head.headers),
-            unread,
-        }
-    }
-
-    fn apply(self, mut response: Response<ResponseBody>, id: &RequestId) -> Response<ResponseBody> {
-        if self.is_head {
-            if let Some(bytes) = response
-                .body()
-                .size_hint()
-                .exact()
-                .filter(|bytes| *bytes > 0)
-            {
-                response
-                    .headers_mut()
-                    .insert(CONTENT_LENGTH, HeaderValue::from(bytes));
-            }
-            *response.body_mut() = ResponseBody::empty();
-        }
-        let headers = response.headers_mut();
-        if let Ok(value) = HeaderValue::from_str(&id.0) {
-            headers.insert("x-request-id", value);
-        }
-        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        if self.is_cross_origin {
-            cors::vary(headers);
-            if self.has_origin {
-                cors::decorate(headers);
-            }
-        }
-        if self.is_http1 && self.unread.is_pending() {
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        response
     }
 }
 

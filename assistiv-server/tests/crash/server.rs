@@ -29,7 +29,7 @@ pub(crate) struct Server {
 impl Tenant {
     /// Platform and end user in turn.
     pub(crate) fn key_of(&self, round: u32) -> &str {
-        if round % 2 == 0 {
+        if round.is_multiple_of(2) {
             &self.platform_key
         } else {
             &self.end_user_key

@@ -1,7 +1,6 @@
 //! Which account an end user's budget is counted in, so that the warm path reads no database.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use moka::future::Cache;
@@ -10,6 +9,7 @@ use tokio::time::Instant;
 use crate::auth::EndUserScope;
 use crate::billing::store::LedgerStore;
 use crate::id::{AccountId, EndUserId};
+use crate::revisions::{Revision, Revisions};
 use crate::store::StoreError;
 
 const ENTRIES_MAX: u64 = 100_000;
@@ -19,16 +19,15 @@ const FRESH_FOR: Duration = Duration::from_secs(60);
 pub(super) struct BudgetDirectory {
     store: Arc<dyn LedgerStore>,
     entries: Cache<EndUserId, Entry>,
-    /// Counts changes; an entry is good while its user has not changed since its look-up began.
-    epoch: AtomicU64,
-    changed: Cache<EndUserId, u64>,
+    /// Changes, by end user.
+    revisions: Revisions,
 }
 
 #[derive(Clone)]
 struct Entry {
     /// `Err` stands for a look-up that failed, which is not kept either.
     account: Result<Option<AccountId>, ()>,
-    epoch: u64,
+    revision: Revision,
     at: Instant,
 }
 
@@ -37,11 +36,7 @@ impl BudgetDirectory {
         Self {
             store,
             entries: Cache::new(ENTRIES_MAX),
-            epoch: AtomicU64::new(0),
-            changed: Cache::builder()
-                .max_capacity(ENTRIES_MAX)
-                .time_to_live(2 * FRESH_FOR)
-                .build(),
+            revisions: Revisions::new(),
         }
     }
 
@@ -51,13 +46,14 @@ impl BudgetDirectory {
         scope: &EndUserScope,
     ) -> Result<Option<AccountId>, StoreError> {
         let id = scope.end_user_id();
-        let changed = self.changed.get(&id).await.unwrap_or(0);
         let stale = |entry: &Entry| {
-            entry.epoch < changed || entry.account.is_err() || entry.at.elapsed() > FRESH_FOR
+            entry.account.is_err()
+                || entry.at.elapsed() > FRESH_FOR
+                || self.revisions.changed_since(&id, entry.revision)
         };
         let mut failure = None;
         let load = async {
-            let epoch = self.epoch.load(Ordering::Acquire);
+            let revision = self.revisions.begin();
             let account = self
                 .store
                 .budget_account(scope.platform(), id)
@@ -65,7 +61,7 @@ impl BudgetDirectory {
                 .map_err(|error| failure = Some(error));
             Entry {
                 account,
-                epoch,
+                revision,
                 at: Instant::now(),
             }
         };
@@ -83,8 +79,7 @@ impl BudgetDirectory {
     }
 
     /// The user's budget was made or removed.
-    pub(super) async fn forget(&self, id: EndUserId) {
-        let epoch = self.epoch.fetch_add(1, Ordering::AcqRel) + 1;
-        self.changed.insert(id, epoch).await;
+    pub(super) fn forget(&self, id: EndUserId) {
+        self.revisions.bump(&id);
     }
 }

@@ -112,8 +112,8 @@ impl LeaseLane {
                         // Applied, but the reply was lost: what was granted stays in the slot, out of memory,
                         // until the node closes. Memory is never above the slot.
                         parts
-                            .iter()
-                            .for_each(|part| part.slice.lease_failed(Amounts::ZERO));
+                            .iter_mut()
+                            .for_each(|part| part.give_back = Amounts::ZERO);
                         break;
                     }
                 };

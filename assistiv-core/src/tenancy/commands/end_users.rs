@@ -145,7 +145,7 @@ impl Command<Tenancy> for CreateEndUser {
             }
         };
         key.end_user_id = Some(id);
-        domain.billing.engine().forget_budget(id).await;
+        domain.billing.engine().forget_budget(id);
         let budget = domain.stores.ledger.budget(&scope, id).await?;
         Ok(CreatedEndUser {
             end_user,
@@ -248,7 +248,7 @@ impl Command<Tenancy> for DeleteEndUser {
             .await
             .map_err(not_found)?;
         domain.authenticator.forget(scope.platform_id());
-        domain.billing.engine().forget_budget(end_user.id).await;
+        domain.billing.engine().forget_budget(end_user.id);
         if let Some(account) = account {
             domain.billing.engine().refresh(account).await;
         }

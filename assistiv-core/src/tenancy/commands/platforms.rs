@@ -247,7 +247,7 @@ impl Command<Tenancy> for DeletePlatform {
     async fn run(self, domain: &Tenancy, scope: PlatformScope) -> Result<(), CommandError> {
         domain.stores.tenancy.delete_platform(&scope).await?;
         domain.authenticator.forget(scope.platform_id());
-        domain.router.forget(scope.platform_id()).await;
+        domain.router.forget(scope.platform_id());
         Ok(())
     }
 }
