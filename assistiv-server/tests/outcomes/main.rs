@@ -1,0 +1,19 @@
+//! What callers see, what the provider sees and what is charged, for every way in which a call can end: a whole
+//! server in this process, a mock provider, and real connections on both sides.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "tests and their helpers"
+)]
+
+mod charge;
+mod client;
+mod clients;
+mod hygiene;
+mod money;
+mod provider_faults;
+mod refusals;
+mod server;
+mod streams;
+mod world;
