@@ -4,14 +4,16 @@
 //! or a ledger database. What must commit together travels in one command. Every backend runs the exported
 //! conformance suite ([`crate::testing`]); the in-memory one is the model that the others are tested against.
 
+mod changes;
 pub mod memory;
 #[cfg(feature = "sqlite")]
 pub mod sql;
 mod tenancy;
 
+pub use changes::{EndUserChanges, KeyChanges, LlmConfigChanges, PlatformChanges};
 pub use tenancy::{
-    EndUserFilter, KeyFilter, KeyRecord, KeyStore, LlmConfigStore, NewEndUser, NewPlatform,
-    PlatformFilter, StoredSecret, TenancyStore, Upsert,
+    EndUserFilter, KeyFilter, KeyRecord, KeyStore, LlmConfigFilter, LlmConfigStore, NewEndUser,
+    NewPlatform, PlatformFilter, StoredSecret, TenancyStore, Upsert,
 };
 
 use std::sync::Arc;

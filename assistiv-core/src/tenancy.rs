@@ -6,8 +6,8 @@ mod slug;
 
 pub use commands::{
     CreateEndUser, CreatePlatform, CreatedEndUser, CreatedPlatform, DeleteEndUser, DeletePlatform,
-    ListEndUsers, ListPlatforms, ReadEndUser, ReadOwnUser, ReadPlatform, Tenancy, UpdateEndUser,
-    UpdatePlatform,
+    ListEndUsers, ListPlatforms, ReadEndUser, ReadOwnUser, ReadPlatform, SwitchPlatform, Tenancy,
+    UpdateEndUser, UpdatePlatform,
 };
 pub use settings::{BudgetView, PlatformSettings};
 pub use slug::PlatformSlug;

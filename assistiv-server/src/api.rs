@@ -8,7 +8,6 @@
 mod answer;
 mod budgets;
 mod caller;
-mod digest;
 mod end_users;
 mod field;
 mod form;

@@ -10,7 +10,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::command::{Authority, Command, CommandError, all_valid, check_text};
 use crate::error::{FieldError, Reason};
 use crate::id::{KeyId, PlatformId};
-use crate::store::{KeyFilter, Listed, Page, StoreError, Stores};
+use crate::store::{KeyChanges, KeyFilter, Listed, Page, StoreError, Stores};
 use crate::tenancy::EndUserRef;
 use crate::tenancy::commands::end_users::{ACTIVE_KEYS_MAX, not_found};
 use crate::tenancy::commands::platforms::generate;
@@ -66,12 +66,10 @@ pub struct IssuedKey {
 /// Lists keys, never their text.
 #[derive(Clone, Debug)]
 pub struct ListKeys {
-    /// Keys of end users instead of the platform's own.
-    pub of_end_users: bool,
-    /// Keys of this end user alone.
+    /// Which ones. An end user named here need not exist: an unknown one has no keys.
+    pub filter: KeyFilter,
+    /// Instead of whom the filter names: keys of this end user alone, who must exist.
     pub end_user: Option<EndUserRef>,
-    /// Only active or only inactive ones.
-    pub is_active: Option<bool>,
     /// Which page.
     pub page: Page,
 }
@@ -200,24 +198,16 @@ impl Command<Keys> for ListKeys {
         domain: &Keys,
         scope: PlatformScope,
     ) -> Result<Listed<ApiKey>, CommandError> {
-        let end_user_id = match &self.end_user {
-            None => None,
-            Some(end_user) => Some(
-                domain
-                    .stores
-                    .tenancy
-                    .end_user(&scope, end_user)
-                    .await
-                    .map_err(not_found)?
-                    .id,
-            ),
-        };
-        let of_end_users = self.of_end_users || end_user_id.is_some();
-        let filter = KeyFilter {
-            of_end_users,
-            end_user_id,
-            is_active: self.is_active,
-        };
+        let mut filter = self.filter;
+        if let Some(end_user) = &self.end_user {
+            let user = domain
+                .stores
+                .tenancy
+                .end_user(&scope, end_user)
+                .await
+                .map_err(not_found)?;
+            filter.end_user_id = Some(user.id);
+        }
         Ok(domain.stores.keys.list(&scope, &filter, self.page).await?)
     }
 }
@@ -233,19 +223,15 @@ impl Command<Keys> for UpdateKey {
                 .as_ref()
                 .and_then(|name| check_text("name", name, NAME_MAX)),
         )?;
-        let mut key = domain
+        let changes = KeyChanges {
+            name: self.name,
+            is_active: self.is_active,
+            expires_at: self.expires_at,
+        };
+        let key = domain
             .stores
             .keys
-            .key(&scope, self.id)
-            .await
-            .map_err(key_not_found)?;
-        key.name = self.name.unwrap_or(key.name);
-        key.is_active = self.is_active.unwrap_or(key.is_active);
-        key.expires_at = self.expires_at.unwrap_or(key.expires_at);
-        domain
-            .stores
-            .keys
-            .update(&scope, &key)
+            .update(&scope, self.id, &changes)
             .await
             .map_err(key_not_found)?;
         domain.authenticator.forget(scope.platform_id());

@@ -12,7 +12,9 @@ use crate::error::{FieldError, Reason};
 use crate::id::LlmConfigId;
 use crate::routing::{ModelSlug, ProviderSlug, Router};
 use crate::secrets::{SecretCipher, SecretPlace};
-use crate::store::{Listed, LlmConfigStore, Page, StoreError, StoredSecret};
+use crate::store::{
+    Listed, LlmConfigChanges, LlmConfigFilter, LlmConfigStore, Page, StoreError, StoredSecret,
+};
 
 const NAME_MAX: usize = 100;
 const API_KEY_MAX: usize = 4_096;
@@ -44,8 +46,10 @@ pub struct CreateLlmConfig {
 }
 
 /// Lists configs.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ListLlmConfigs {
+    /// Which ones.
+    pub filter: LlmConfigFilter,
     /// Which page.
     pub page: Page,
 }
@@ -96,12 +100,8 @@ impl Command<LlmConfigs> for CreateLlmConfig {
         domain: &LlmConfigs,
         scope: PlatformScope,
     ) -> Result<LlmConfig, CommandError> {
-        let unknown = domain.router.catalogue().provider(&self.provider).is_none();
         let errors = [
-            unknown.then(|| FieldError {
-                param: "provider".to_owned(),
-                message: format!("`{}` is not a provider of this gateway", self.provider),
-            }),
+            domain.check_provider(&self.provider),
             check_api_key(&self.api_key),
             self.name
                 .as_ref()
@@ -139,7 +139,7 @@ impl Command<LlmConfigs> for ListLlmConfigs {
         domain: &LlmConfigs,
         scope: PlatformScope,
     ) -> Result<Listed<LlmConfig>, CommandError> {
-        Ok(domain.store.list(&scope, self.page).await?)
+        Ok(domain.store.list(&scope, &self.filter, self.page).await?)
     }
 }
 
@@ -174,28 +174,20 @@ impl Command<LlmConfigs> for UpdateLlmConfig {
             self.priority.and_then(check_priority),
         ];
         all_valid(errors.into_iter().flatten())?;
-        let mut config = domain
-            .store
-            .config(&scope, self.id)
-            .await
-            .map_err(not_found)?;
-        if let Some(name) = self.name {
-            config.name = name;
-        }
-        if let Some(models) = self.models {
-            config.models = models;
-        }
-        config.priority = self.priority.unwrap_or(config.priority);
-        config.is_default = self.is_default.unwrap_or(config.is_default);
-        config.is_active = self.is_active.unwrap_or(config.is_active);
-        config.updated_at = domain.clock.now();
         let secret = self
             .api_key
-            .map(|key| domain.seal(config.id, &key))
+            .map(|key| domain.seal(self.id, &key))
             .transpose()?;
+        let changes = LlmConfigChanges {
+            name: self.name,
+            priority: self.priority,
+            models: self.models,
+            is_default: self.is_default,
+            is_active: self.is_active,
+        };
         let updated = domain
             .store
-            .update(&scope, &config, secret)
+            .update(&scope, self.id, &changes, secret)
             .await
             .map_err(not_found)?;
         domain.router.forget(scope.platform_id());
@@ -220,6 +212,21 @@ impl Command<LlmConfigs> for DeleteLlmConfig {
 }
 
 impl LlmConfigs {
+    /// A key that no call could use is refused when it is given, not when it is missed.
+    fn check_provider(&self, provider: &ProviderSlug) -> Option<FieldError> {
+        let message = if self.router.catalogue().provider(provider).is_none() {
+            format!("`{provider}` is not a provider of this gateway")
+        } else if !self.router.serves(provider) {
+            format!("this gateway has no adapter for `{provider}`")
+        } else {
+            return None;
+        };
+        Some(FieldError {
+            param: "provider".to_owned(),
+            message,
+        })
+    }
+
     fn seal(&self, id: LlmConfigId, key: &SecretString) -> Result<StoredSecret, CommandError> {
         let sealed = self.cipher.seal(config_place(id), key);
         sealed

@@ -187,6 +187,11 @@ impl Router {
         }
     }
 
+    /// Whether an adapter speaks for the provider.
+    pub(crate) fn serves(&self, provider: &super::ProviderSlug) -> bool {
+        self.0.providers.find(provider).is_some()
+    }
+
     /// The platform's configs have changed.
     pub(crate) fn forget(&self, platform: PlatformId) {
         self.0.revisions.bump(&platform);

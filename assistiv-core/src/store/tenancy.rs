@@ -2,13 +2,16 @@
 
 use async_trait::async_trait;
 
-use super::{Listed, Page, StoreError};
+use super::{
+    EndUserChanges, KeyChanges, Listed, LlmConfigChanges, Page, PlatformChanges, StoreError,
+};
 use crate::auth::{DigestScope, KeyDigest, OperatorScope, PlatformScope};
 use crate::billing::{NewBudget, NewWallet};
 use crate::clock::Timestamp;
 use crate::id::{AccountId, EndUserId, KeyId, LlmConfigId};
 use crate::keys::ApiKey;
 use crate::llm_configs::LlmConfig;
+use crate::routing::ProviderSlug;
 use crate::tenancy::{EndUser, EndUserRef, Platform};
 
 /// A platform with what is made together with it.
@@ -67,8 +70,17 @@ pub struct EndUserFilter {
 pub struct KeyFilter {
     /// Keys of end users instead of the platform's own.
     pub of_end_users: bool,
-    /// Keys of this end user alone.
+    /// Keys of this end user alone, whatever `of_end_users` says.
     pub end_user_id: Option<EndUserId>,
+    /// Only active or only inactive ones.
+    pub is_active: Option<bool>,
+}
+
+/// Which LLM configs to list.
+#[derive(Clone, Debug, Default)]
+pub struct LlmConfigFilter {
+    /// Only those for this provider.
+    pub provider: Option<ProviderSlug>,
     /// Only active or only inactive ones.
     pub is_active: Option<bool>,
 }
@@ -115,15 +127,16 @@ pub trait TenancyStore: Send + Sync + 'static {
     /// [`StoreError::NotFound`].
     async fn platform(&self, scope: &PlatformScope) -> Result<Platform, StoreError>;
 
-    /// Replaces name, slug, settings, `is_active` and `updated_at` of the scope's platform.
+    /// Lays changes over the scope's platform as it stands, in one act, and gives what it became;
+    /// `updated_at` is the backend's own time.
     ///
     /// # Errors
     /// [`StoreError::NotFound`]; [`StoreError::Conflict`] (`slug`).
     async fn update_platform(
         &self,
         scope: &PlatformScope,
-        platform: &Platform,
-    ) -> Result<(), StoreError>;
+        changes: &PlatformChanges,
+    ) -> Result<Platform, StoreError>;
 
     /// Removes the scope's platform with its end users, keys, LLM configs, budgets and wallet. Accounts are
     /// blocked; ledger entries stay.
@@ -162,15 +175,17 @@ pub trait TenancyStore: Send + Sync + 'static {
         end_user: &EndUserRef,
     ) -> Result<EndUser, StoreError>;
 
-    /// Replaces `display_name`, `metadata`, `is_active` and `updated_at`.
+    /// Lays changes over an end user as it stands, in one act, and gives what it became; `updated_at` is
+    /// the backend's own time.
     ///
     /// # Errors
     /// [`StoreError::NotFound`].
     async fn update_end_user(
         &self,
         scope: &PlatformScope,
-        end_user: &EndUser,
-    ) -> Result<(), StoreError>;
+        end_user: &EndUserRef,
+        changes: &EndUserChanges,
+    ) -> Result<EndUser, StoreError>;
 
     /// Removes an end user with its keys and budget. Its account is blocked; ledger entries stay.
     ///
@@ -228,12 +243,17 @@ pub trait KeyStore: Send + Sync + 'static {
     /// [`StoreError::NotFound`].
     async fn key(&self, scope: &PlatformScope, id: KeyId) -> Result<ApiKey, StoreError>;
 
-    /// Replaces name, `is_active` and `expires_at`.
+    /// Lays changes over a key as it stands, in one act, and gives what it became.
     ///
     /// # Errors
     /// [`StoreError::NotFound`]; [`StoreError::Conflict`] (`last platform key`) when it would leave the platform
     /// without an active key that may manage.
-    async fn update(&self, scope: &PlatformScope, key: &ApiKey) -> Result<(), StoreError>;
+    async fn update(
+        &self,
+        scope: &PlatformScope,
+        id: KeyId,
+        changes: &KeyChanges,
+    ) -> Result<ApiKey, StoreError>;
 
     /// Removes a key.
     ///
@@ -261,6 +281,7 @@ pub trait LlmConfigStore: Send + Sync + 'static {
     async fn list(
         &self,
         scope: &PlatformScope,
+        filter: &LlmConfigFilter,
         page: Page,
     ) -> Result<Listed<LlmConfig>, StoreError>;
 
@@ -277,15 +298,17 @@ pub trait LlmConfigStore: Send + Sync + 'static {
     async fn config(&self, scope: &PlatformScope, id: LlmConfigId)
     -> Result<LlmConfig, StoreError>;
 
-    /// Replaces `name`, `priority`, `models`, `is_default`, `is_active`, `updated_at`, and the secret when one
-    /// is given. Defaults follow as in [`LlmConfigStore::create`].
+    /// Lays changes over a config as it stands, replaces its secret when one is given, and gives what it
+    /// became, in one act; `updated_at` is the backend's own time. Defaults follow as in
+    /// [`LlmConfigStore::create`].
     ///
     /// # Errors
     /// [`StoreError::NotFound`].
     async fn update(
         &self,
         scope: &PlatformScope,
-        config: &LlmConfig,
+        id: LlmConfigId,
+        changes: &LlmConfigChanges,
         secret: Option<StoredSecret>,
     ) -> Result<LlmConfig, StoreError>;
 

@@ -8,7 +8,8 @@ pub use end_users::{
     UpdateEndUser,
 };
 pub use platforms::{
-    CreatePlatform, CreatedPlatform, DeletePlatform, ListPlatforms, ReadPlatform, UpdatePlatform,
+    CreatePlatform, CreatedPlatform, DeletePlatform, ListPlatforms, ReadPlatform, SwitchPlatform,
+    UpdatePlatform,
 };
 
 use std::sync::Arc;

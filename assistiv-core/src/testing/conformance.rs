@@ -107,6 +107,8 @@ macro_rules! store_conformance {
                     platforms_are_listed_newest_first,
                     the_platform_filter_is_literal,
                     an_update_frees_the_old_slug,
+                    a_platform_update_keeps_what_is_not_given,
+                    concurrent_platform_updates_all_stand,
                     the_ledger_survives_deletion,
                     calls_in_flight_settle_after_deletion,
                 }
@@ -117,6 +119,7 @@ macro_rules! store_conformance {
                     an_inactive_user_gets_no_key,
                     the_key_unused_for_longest_gives_way,
                     an_update_changes_only_what_may_change,
+                    concurrent_user_updates_all_stand,
                     deletion_takes_keys_and_budget_along,
                     an_unknown_platform_has_no_users,
                 }
@@ -136,6 +139,8 @@ macro_rules! store_conformance {
                     two_managing_keys_do_not_go_at_once,
                     keys_are_listed_by_holder,
                     a_key_update_changes_only_what_may_change,
+                    a_revocation_beside_renames_stands,
+                    a_deletion_beside_renames_stands,
                     operator_keys_belong_to_no_platform,
                 }
                 llm_configs {
@@ -144,7 +149,9 @@ macro_rules! store_conformance {
                     deleting_the_default_promotes_the_newest,
                     secrets_come_only_with_active_configs,
                     a_config_update_keeps_what_is_not_given,
+                    concurrent_config_updates_all_stand,
                     configs_are_listed_newest_first,
+                    configs_are_filtered,
                 }
                 isolation {
                     another_platform_reaches_no_end_users,

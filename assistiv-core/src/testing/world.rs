@@ -10,8 +10,10 @@ use crate::clock::{Clock, ManualClock, Timestamp};
 use crate::id::AccountId;
 use crate::keys::ApiKey;
 use crate::money::NanoUsd;
-use crate::store::{EndUserFilter, Listed, Page, PlatformFilter, StoreError, Stores, Upsert};
-use crate::tenancy::{EndUser, Platform};
+use crate::store::{
+    EndUserChanges, EndUserFilter, Listed, Page, PlatformFilter, StoreError, Stores, Upsert,
+};
+use crate::tenancy::{EndUser, EndUserRef, Platform};
 
 /// A fresh store and the clock it was given.
 #[derive(Clone)]
@@ -121,6 +123,19 @@ impl World {
         )
         .await;
         end_user
+    }
+
+    /// Switches an end user off.
+    pub async fn switch_end_user_off(&self, tenant: &Tenant, end_user: &EndUser) {
+        let changes = EndUserChanges {
+            is_active: Some(false),
+            ..EndUserChanges::default()
+        };
+        self.stores
+            .tenancy
+            .update_end_user(&tenant.scope, &EndUserRef::Id(end_user.id), &changes)
+            .await
+            .unwrap();
     }
 
     /// Performs an act that must succeed.

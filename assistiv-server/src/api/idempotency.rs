@@ -8,9 +8,9 @@ use axum::extract::FromRequestParts;
 use axum::response::Response;
 use http::HeaderValue;
 use http::request::Parts;
+use sha2::{Digest, Sha256};
 
 use super::ApiState;
-use super::digest::sha256;
 use super::form::Form;
 use super::refusal::{Handled, Refusal};
 
@@ -58,7 +58,7 @@ impl IdempotencyKey {
     pub(super) fn of(self, form: &Form) -> Option<RequestKey> {
         self.0.map(|key| RequestKey {
             key,
-            request_hash: sha256(&canonical(form.source())),
+            request_hash: Sha256::digest(canonical(form.source())).into(),
         })
     }
 }

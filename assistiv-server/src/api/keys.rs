@@ -4,6 +4,7 @@ use assistiv_core::auth::{KeyKind, PresentedKey};
 use assistiv_core::clock::Timestamp;
 use assistiv_core::id::{EndUserId, KeyId, PlatformId};
 use assistiv_core::keys::{ApiKey, CreateKey, DeleteKey, KeyOwner, ListKeys, UpdateKey};
+use assistiv_core::store::KeyFilter;
 use assistiv_core::tenancy::EndUserRef;
 use axum::extract::State;
 use http::StatusCode;
@@ -107,13 +108,16 @@ pub(super) async fn list(
         "end_user" => Ok(true),
         _ => Err("must be `platform` or `end_user`".to_owned()),
     });
-    let end_user = query.parsed("end_user_id").map(EndUserRef::Id);
+    let end_user_id = query.parsed("end_user_id");
     let is_active = query.flag("is_active");
     query.finish()?;
     let command = ListKeys {
-        of_end_users: of_end_users.unwrap_or(false),
-        end_user,
-        is_active,
+        filter: KeyFilter {
+            of_end_users: of_end_users.unwrap_or(false),
+            end_user_id,
+            is_active,
+        },
+        end_user: None,
         page,
     };
     let listed = state
@@ -135,9 +139,12 @@ pub(super) async fn list_of_end_user(
     let is_active = query.flag("is_active");
     query.finish()?;
     let command = ListKeys {
-        of_end_users: true,
+        filter: KeyFilter {
+            of_end_users: true,
+            end_user_id: None,
+            is_active,
+        },
         end_user: Some(end_user),
-        is_active,
         page,
     };
     let listed = state

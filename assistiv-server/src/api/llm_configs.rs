@@ -7,6 +7,7 @@ use assistiv_core::llm_configs::{
     CreateLlmConfig, DeleteLlmConfig, ListLlmConfigs, LlmConfig, ReadLlmConfig, UpdateLlmConfig,
 };
 use assistiv_core::routing::{Catalogue, ModelSlug, ProviderSlug};
+use assistiv_core::store::{Listed, LlmConfigFilter};
 use axum::extract::State;
 use http::StatusCode;
 use serde::Serialize;
@@ -70,13 +71,28 @@ pub(super) async fn list(
     mut query: Query,
 ) -> Handled {
     let page = query.page();
+    let provider_id: Option<ProviderId> = query.parsed("provider_id");
+    let is_active = query.flag("is_active");
     query.finish()?;
+    let catalogue = state.gateway.router().catalogue();
+    let provider = provider_id.map(|id| slug_of(id, &catalogue));
+    if let Some(None) = provider {
+        // There is no config for a provider that nobody knows.
+        let none = Listed {
+            rows: Vec::new(),
+            total: 0,
+        };
+        return answer::list(&none, page, |config| ConfigView::of(config, &catalogue));
+    }
+    let filter = LlmConfigFilter {
+        provider: provider.flatten(),
+        is_active,
+    };
     let listed = state
         .gateway
         .llm_configs()
-        .run(&on.principal, on.platform, ListLlmConfigs { page })
+        .run(&on.principal, on.platform, ListLlmConfigs { filter, page })
         .await?;
-    let catalogue = state.gateway.router().catalogue();
     answer::list(&listed, page, |config| ConfigView::of(config, &catalogue))
 }
 
@@ -196,17 +212,18 @@ fn provider(form: &mut Form, catalogue: &Catalogue) -> Option<ProviderSlug> {
         catalogue.provider(&slug).map(|_| slug).ok_or_else(unknown)
     });
     let by_id = form.optional("provider_id", |json| {
-        let id: ProviderId = field::parsed(json)?;
-        catalogue
-            .providers()
-            .find(|provider| provider.id() == id)
-            .map(|found| found.slug.clone())
-            .ok_or_else(unknown)
+        slug_of(field::parsed(json)?, catalogue).ok_or_else(unknown)
     });
     if by_slug.is_some() && by_id.is_some() && by_slug != by_id {
         form.error("provider_id", "names another provider than `provider`");
     }
     by_slug.or(by_id)
+}
+
+fn slug_of(id: ProviderId, catalogue: &Catalogue) -> Option<ProviderSlug> {
+    let mut providers = catalogue.providers();
+    let found = providers.find(|provider| provider.id() == id)?;
+    Some(found.slug.clone())
 }
 
 fn priority(json: &str) -> field::Read<u16> {

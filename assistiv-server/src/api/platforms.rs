@@ -7,7 +7,7 @@ use assistiv_core::json::RawObject;
 use assistiv_core::store::PlatformFilter;
 use assistiv_core::tenancy::{
     CreatePlatform, DeletePlatform, ListPlatforms, Platform, PlatformSettings, ReadPlatform,
-    UpdatePlatform,
+    SwitchPlatform, UpdatePlatform,
 };
 use axum::extract::State;
 use http::StatusCode;
@@ -146,6 +146,18 @@ pub(super) async fn update(
     on: OnPlatform,
     mut form: Form,
 ) -> Handled {
+    let command = changes(&mut form);
+    let command = form.build(|| Some(command))?;
+    let platform = state
+        .gateway
+        .tenancy()
+        .run(&on.principal, on.platform, command)
+        .await?;
+    answer::one(StatusCode::OK, PlatformView::of(&platform))
+}
+
+/// What a form changes of a platform, whoever sends it.
+fn changes(form: &mut Form) -> UpdatePlatform {
     let name = form.change("name", field::text(100));
     let slug = form.change("slug", field::parsed);
     let settings = form.change("settings", field::object);
@@ -154,19 +166,11 @@ pub(super) async fn update(
         .clone()
         .map(|changes| PlatformSettings::default().merged(changes));
     form.errors(laid_over.and_then(Result::err).unwrap_or_default());
-    let command = form.build(|| {
-        Some(UpdatePlatform {
-            name,
-            slug,
-            settings,
-        })
-    })?;
-    let platform = state
-        .gateway
-        .tenancy()
-        .run(&on.principal, on.platform, command)
-        .await?;
-    answer::one(StatusCode::OK, PlatformView::of(&platform))
+    UpdatePlatform {
+        name,
+        slug,
+        settings,
+    }
 }
 
 /// `DELETE /v1/platforms/{platformId}`
@@ -186,11 +190,24 @@ pub(super) async fn admin_read(state: State<ApiState>, OperatorOn(on): OperatorO
 
 /// `PATCH /v1/admin/platforms/{platformId}`
 pub(super) async fn admin_update(
-    state: State<ApiState>,
+    State(state): State<ApiState>,
     OperatorOn(on): OperatorOn,
-    form: Form,
+    mut form: Form,
 ) -> Handled {
-    update(state, on, form).await
+    let command = changes(&mut form);
+    let is_active = form.change("is_active", field::flag);
+    let command = form.build(|| Some(command))?;
+    let tenancy = state.gateway.tenancy();
+    // The update comes first: it may be refused, and then the switch stays as it is.
+    let mut platform = tenancy.run(&on.principal, on.platform, command).await?;
+    if let Some(is_active) = is_active {
+        let command = SwitchPlatform {
+            platform: on.platform,
+            is_active,
+        };
+        platform = tenancy.run(&on.principal, (), command).await?;
+    }
+    answer::one(StatusCode::OK, PlatformView::of(&platform))
 }
 
 /// `DELETE /v1/admin/platforms/{platformId}`

@@ -1,5 +1,6 @@
 //! API keys.
 
+use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::support::{App, STORES, UNKNOWN, has_exactly, text};
@@ -187,10 +188,18 @@ async fn keys_of_end_users() {
                 &format!("?type=end_user&end_user_id={}&is_active=false", user.id),
                 0,
             ),
+            // A filter that fits nobody finds nothing.
+            (&format!("?end_user_id={UNKNOWN}"), 0),
         ] {
             let listed = app.get(&tenant.key, &format!("{keys}{query}")).await.json();
             assert_eq!(listed["total"], total, "{query}");
+            assert_eq!(listed["data"].as_array().unwrap().len(), total);
         }
+        // A path that leads to nobody is another matter.
+        let astray = tenant.path(&format!("/end-users/{UNKNOWN}/api-keys"));
+        app.get(&tenant.key, &astray)
+            .await
+            .refused(404, "end_user_not_found");
         let bad = app
             .get(
                 &tenant.key,
@@ -263,5 +272,31 @@ async fn raw_keys_are_shown_once() {
                 assert!(!seen.contains(secret), "{seen}");
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn a_revocation_beside_renames_stands() {
+    for store in STORES {
+        let app = App::new(store).await;
+        let tenant = app.tenant("Mine").await;
+        let made = app
+            .send(&tenant.key, "POST", &tenant.path("/api-keys"), json!({}))
+            .await
+            .data(201);
+        let path = tenant.path(&format!("/api-keys/{}", text(&made["id"])));
+        let patches = (0..17).map(|index| {
+            let body = match index {
+                8 => json!({"is_active": false}),
+                _ => json!({"name": format!("name {index}")}),
+            };
+            app.send(&tenant.key, "PATCH", &path, body)
+        });
+        for answer in join_all(patches).await {
+            answer.data(200);
+        }
+        app.get(&text(&made["raw_key"]), &tenant.path(""))
+            .await
+            .refused(401, "api_key_revoked");
     }
 }

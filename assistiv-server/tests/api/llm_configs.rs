@@ -116,3 +116,62 @@ async fn bad_fields_are_told_all_at_once() {
     let url = json!({"provider": "openai", "api_key": "x", "base_url": "https://example.test"});
     post(url).await.refused(403, "base_url_not_allowed");
 }
+
+#[tokio::test]
+async fn listed_by_provider_and_activity() {
+    for store in STORES {
+        let app = App::new(store).await;
+        let tenant = app.tenant("Mine").await;
+        let path = tenant.path("/llm-configs");
+        let mut made = Vec::new();
+        for provider in ["openai", "xai", "openai"] {
+            let body = json!({"provider": provider, "api_key": "sk-one"});
+            made.push(app.send(&tenant.key, "POST", &path, body).await.data(201));
+        }
+        let off = format!("{path}/{}", text(&made[0]["id"]));
+        app.send(&tenant.key, "PATCH", &off, json!({"is_active": false}))
+            .await
+            .data(200);
+        let (openai, xai) = (text(&made[0]["provider_id"]), text(&made[1]["provider_id"]));
+        let cases: [(String, &[usize]); 6] = [
+            (format!("provider_id={openai}"), &[2, 0]),
+            (format!("provider_id={xai}"), &[1]),
+            ("is_active=true".to_owned(), &[2, 1]),
+            ("is_active=false".to_owned(), &[0]),
+            (format!("provider_id={openai}&is_active=true"), &[2]),
+            (format!("provider_id={UNKNOWN}"), &[]),
+        ];
+        for (query, expected) in cases {
+            let listed = app.get(&tenant.key, &format!("{path}?{query}")).await;
+            let listed = listed.json();
+            let ids: Vec<_> = listed["data"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|config| text(&config["id"]))
+                .collect();
+            let expected: Vec<_> = expected.iter().map(|at| text(&made[*at]["id"])).collect();
+            assert_eq!(ids, expected, "{query}");
+            assert_eq!(listed["total"], expected.len(), "{query}");
+        }
+        let bad = format!("{path}?provider_id=openai&is_active=1&page=0");
+        let bad = app.get(&tenant.key, &bad).await;
+        assert_eq!(bad.bad_fields(), ["page", "provider_id", "is_active"]);
+    }
+}
+
+#[tokio::test]
+async fn a_provider_without_an_adapter_is_refused() {
+    let app = App::new(STORES[0]).await;
+    let tenant = app.tenant("Mine").await;
+    let body = json!({"provider": "echo", "api_key": "x"});
+    let made = app
+        .send(&tenant.key, "POST", &tenant.path("/llm-configs"), body)
+        .await;
+    assert_eq!(made.bad_fields(), ["provider"]);
+    let error = made.refused(400, "validation_failed");
+    assert_eq!(
+        error["details"]["errors"][0]["message"],
+        "this gateway has no adapter for `echo`"
+    );
+}

@@ -1,5 +1,6 @@
 //! Platforms.
 
+use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::support::{App, STORES, UNKNOWN, has_exactly, text};
@@ -207,5 +208,95 @@ async fn deleted_with_everything_under_it() {
         app.send(&app.operator, "PATCH", &unknown, "{}")
             .await
             .refused(404, "not_found");
+    }
+}
+
+#[tokio::test]
+async fn switched_off_and_on_by_the_operator() {
+    for store in STORES {
+        let app = App::new(store).await;
+        let tenant = app.tenant("Mine").await;
+        let other = app.tenant("Other").await;
+        let user = app.user(&tenant, "u").await;
+        let (path, admin) = (
+            tenant.path(""),
+            format!("/v1/admin{}", &tenant.path("")[3..]),
+        );
+        app.get(&tenant.key, &path).await.data(200);
+        app.get(&user.key, "/v1/me").await.data(200);
+
+        // Only an operator switches, and only here.
+        for (key, path) in [(&tenant.key, &path), (&app.operator, &path)] {
+            let body = json!({"is_active": false});
+            assert_eq!(
+                app.send(key, "PATCH", path, body).await.data(200)["is_active"],
+                true
+            );
+        }
+        app.send(&tenant.key, "PATCH", &admin, json!({"is_active": false}))
+            .await
+            .refused(403, "wrong_key_type");
+        let bad = app.send(&app.operator, "PATCH", &admin, json!({"is_active": null}));
+        assert_eq!(bad.await.bad_fields(), ["is_active"]);
+        let taken = json!({"slug": "other", "is_active": false});
+        app.send(&app.operator, "PATCH", &admin, taken)
+            .await
+            .refused(409, "slug_taken");
+        app.get(&tenant.key, &path).await.data(200);
+
+        let off = json!({"is_active": false, "name": "Off"});
+        let off = app
+            .send(&app.operator, "PATCH", &admin, off)
+            .await
+            .data(200);
+        assert_eq!(
+            (&off["name"], &off["is_active"]),
+            (&json!("Off"), &json!(false))
+        );
+        assert_eq!(app.get(&app.operator, &admin).await.data(200), off);
+        app.get(&tenant.key, &path)
+            .await
+            .refused(403, "platform_disabled");
+        app.get(&user.key, "/v1/me")
+            .await
+            .refused(403, "platform_disabled");
+        app.get(&other.key, &other.path("")).await.data(200);
+
+        // Other changes leave the switch alone.
+        let renamed = app.send(&app.operator, "PATCH", &admin, json!({"name": "Still off"}));
+        assert_eq!(renamed.await.data(200)["is_active"], false);
+        let on = app.send(&app.operator, "PATCH", &admin, json!({"is_active": true}));
+        assert_eq!(on.await.data(200)["name"], "Still off");
+        app.get(&tenant.key, &path).await.data(200);
+        app.get(&user.key, "/v1/me").await.data(200);
+    }
+    let app = App::new(STORES[0]).await;
+    let unknown = format!("/v1/admin/platforms/{UNKNOWN}");
+    app.send(
+        &app.operator,
+        "PATCH",
+        &unknown,
+        json!({"is_active": false}),
+    )
+    .await
+    .refused(404, "not_found");
+}
+
+#[tokio::test]
+async fn settings_that_are_set_at_once_all_stand() {
+    for store in STORES {
+        let app = App::new(store).await;
+        let tenant = app.tenant("Mine").await;
+        let path = tenant.path("");
+        let patches = (0..16).map(|index| {
+            let body = json!({"settings": {format!("key{index}"): index}});
+            app.send(&tenant.key, "PATCH", &path, body)
+        });
+        for answer in join_all(patches).await {
+            answer.data(200);
+        }
+        let data = app.get(&tenant.key, &path).await.data(200);
+        let settings = data["settings"].as_object().unwrap();
+        assert_eq!(settings.len(), 16, "{settings:?}");
     }
 }

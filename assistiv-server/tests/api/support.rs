@@ -7,6 +7,7 @@ use assistiv_core::Gateway;
 use assistiv_core::auth::{KeyKind, PresentedKey};
 use assistiv_core::billing::TopUpBy;
 use assistiv_core::store::sql::{SqlOptions, SqlStore};
+use assistiv_providers::echo::Echo;
 use assistiv_server::api::{ApiState, router};
 use assistiv_server::http::body::BodyLimits;
 use axum::Router;
@@ -70,6 +71,8 @@ impl App {
         let directory = tempfile::tempdir().unwrap();
         let operator = PresentedKey::generate(KeyKind::Operator).unwrap();
         let mut builder = Gateway::builder()
+            .provider("openai".parse().unwrap(), Echo::registered())
+            .provider("xai".parse().unwrap(), Echo::registered())
             .operator_key(operator.clone())
             .topup_by(setup.topup_by);
         if let Store::Sqlite = store {

@@ -7,7 +7,7 @@ use crate::auth::{DigestScope, KeyDigest, KeyKind, KeyScope, OperatorScope, Plat
 use crate::clock::Timestamp;
 use crate::id::{KeyId, PlatformId};
 use crate::keys::ApiKey;
-use crate::store::{KeyFilter, KeyRecord, KeyStore, Listed, Page, StoreError};
+use crate::store::{KeyChanges, KeyFilter, KeyRecord, KeyStore, Listed, Page, StoreError};
 
 #[async_trait]
 impl KeyStore for MemoryStore {
@@ -109,17 +109,20 @@ impl KeyStore for MemoryStore {
         self.lock().key(scope.platform_id(), id).cloned()
     }
 
-    async fn update(&self, scope: &PlatformScope, key: &ApiKey) -> Result<(), StoreError> {
+    async fn update(
+        &self,
+        scope: &PlatformScope,
+        id: KeyId,
+        changes: &KeyChanges,
+    ) -> Result<ApiKey, StoreError> {
         let mut state = self.lock();
-        let mut changed = state.key(scope.platform_id(), key.id)?.clone();
-        changed.name.clone_from(&key.name);
-        changed.is_active = key.is_active;
-        changed.expires_at = key.expires_at;
+        let mut changed = state.key(scope.platform_id(), id)?.clone();
+        changes.apply_to(&mut changed);
         if !may_manage(&changed, self.now()) {
-            state.check_not_last(scope.platform_id(), key.id, self.now())?;
+            state.check_not_last(scope.platform_id(), id, self.now())?;
         }
-        state.keys.insert(key.id, changed);
-        Ok(())
+        state.keys.insert(id, changed.clone());
+        Ok(changed)
     }
 
     async fn delete(&self, scope: &PlatformScope, id: KeyId) -> Result<(), StoreError> {

@@ -7,7 +7,9 @@ use crate::auth::PlatformScope;
 use crate::id::{LlmConfigId, PlatformId};
 use crate::llm_configs::LlmConfig;
 use crate::routing::ProviderSlug;
-use crate::store::{Listed, LlmConfigStore, Page, StoreError, StoredSecret};
+use crate::store::{
+    Listed, LlmConfigChanges, LlmConfigFilter, LlmConfigStore, Page, StoreError, StoredSecret,
+};
 
 #[async_trait]
 impl LlmConfigStore for MemoryStore {
@@ -28,12 +30,25 @@ impl LlmConfigStore for MemoryStore {
     async fn list(
         &self,
         scope: &PlatformScope,
+        filter: &LlmConfigFilter,
         page: Page,
     ) -> Result<Listed<LlmConfig>, StoreError> {
+        let matches = |config: &&LlmConfig| {
+            let of_provider = filter
+                .provider
+                .as_ref()
+                .is_none_or(|provider| *provider == config.provider);
+            of_provider
+                && filter
+                    .is_active
+                    .is_none_or(|active| active == config.is_active)
+        };
         let state = self.lock();
         let rows = state
             .configs_of(scope.platform_id())
-            .map(|(config, _)| config.clone());
+            .map(|(config, _)| config)
+            .filter(matches)
+            .cloned();
         Ok(newest_first(rows.collect(), age, page))
     }
 
@@ -62,25 +77,18 @@ impl LlmConfigStore for MemoryStore {
     async fn update(
         &self,
         scope: &PlatformScope,
-        config: &LlmConfig,
+        id: LlmConfigId,
+        changes: &LlmConfigChanges,
         secret: Option<StoredSecret>,
     ) -> Result<LlmConfig, StoreError> {
         let mut state = self.lock();
-        state.config(scope.platform_id(), config.id)?;
-        let (stored, stored_secret) = state
-            .llm_configs
-            .get_mut(&config.id)
-            .ok_or(StoreError::NotFound)?;
-        stored.name.clone_from(&config.name);
-        stored.priority = config.priority;
-        stored.models.clone_from(&config.models);
-        stored.is_default = config.is_default;
-        stored.is_active = config.is_active;
-        stored.updated_at = config.updated_at;
+        state.config(scope.platform_id(), id)?;
+        let (stored, stored_secret) = state.llm_configs.get_mut(&id).ok_or(StoreError::NotFound)?;
+        changes.apply_to(stored, self.now());
         if let Some(secret) = secret {
             *stored_secret = secret;
         }
-        state.written(config.id)
+        state.written(id)
     }
 
     async fn delete(&self, scope: &PlatformScope, id: LlmConfigId) -> Result<(), StoreError> {

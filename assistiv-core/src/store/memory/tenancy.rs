@@ -9,8 +9,8 @@ use crate::auth::{OperatorScope, PlatformScope};
 use crate::id::{EndUserId, KeyId, PlatformId};
 use crate::keys::ApiKey;
 use crate::store::{
-    EndUserFilter, Listed, NewEndUser, NewPlatform, Page, PlatformFilter, StoreError, TenancyStore,
-    Upsert,
+    EndUserChanges, EndUserFilter, Listed, NewEndUser, NewPlatform, Page, PlatformChanges,
+    PlatformFilter, StoreError, TenancyStore, Upsert,
 };
 use crate::tenancy::{EndUser, EndUserRef, Platform, PlatformSlug};
 
@@ -71,22 +71,19 @@ impl TenancyStore for MemoryStore {
     async fn update_platform(
         &self,
         scope: &PlatformScope,
-        platform: &Platform,
-    ) -> Result<(), StoreError> {
+        changes: &PlatformChanges,
+    ) -> Result<Platform, StoreError> {
         let mut guard = self.lock();
         let state = &mut *guard;
         let id = scope.platform_id();
-        state.platform(id)?;
-        state.check_slug(&platform.slug, Some(id))?;
-        let stored = state.platforms.get_mut(&id).ok_or(StoreError::NotFound)?;
+        let stored = state.platform(id)?.clone();
+        let mut changed = stored.clone();
+        changes.apply_to(&mut changed, self.now());
+        state.check_slug(&changed.slug, Some(id))?;
         state.slugs.remove(&stored.slug);
-        state.slugs.insert(platform.slug.clone(), id);
-        *stored = Platform {
-            id,
-            created_at: stored.created_at,
-            ..platform.clone()
-        };
-        Ok(())
+        state.slugs.insert(changed.slug.clone(), id);
+        state.platforms.insert(id, changed.clone());
+        Ok(changed)
     }
 
     async fn delete_platform(&self, scope: &PlatformScope) -> Result<(), StoreError> {
@@ -184,37 +181,23 @@ impl TenancyStore for MemoryStore {
         scope: &PlatformScope,
         end_user: &EndUserRef,
     ) -> Result<EndUser, StoreError> {
-        let state = self.lock();
-        let id = match end_user {
-            EndUserRef::Id(id) => *id,
-            EndUserRef::External(name) => {
-                let name = (scope.platform_id(), name.clone());
-                state
-                    .external_ids
-                    .get(&name)
-                    .copied()
-                    .ok_or(StoreError::NotFound)?
-            }
-        };
-        state.end_user(scope.platform_id(), id).cloned()
+        self.lock()
+            .named_end_user(scope.platform_id(), end_user)
+            .cloned()
     }
 
     async fn update_end_user(
         &self,
         scope: &PlatformScope,
-        end_user: &EndUser,
-    ) -> Result<(), StoreError> {
+        end_user: &EndUserRef,
+        changes: &EndUserChanges,
+    ) -> Result<EndUser, StoreError> {
         let mut state = self.lock();
-        state.end_user(scope.platform_id(), end_user.id)?;
-        let stored = state
-            .end_users
-            .get_mut(&end_user.id)
-            .ok_or(StoreError::NotFound)?;
-        stored.display_name.clone_from(&end_user.display_name);
-        stored.metadata.clone_from(&end_user.metadata);
-        stored.is_active = end_user.is_active;
-        stored.updated_at = end_user.updated_at;
-        Ok(())
+        let stored = state.named_end_user(scope.platform_id(), end_user)?;
+        let mut changed = stored.clone();
+        changes.apply_to(&mut changed, self.now());
+        state.end_users.insert(changed.id, changed.clone());
+        Ok(changed)
     }
 
     async fn delete_end_user(
@@ -241,6 +224,22 @@ impl State {
             Some(holder) if Some(*holder) != own => Err(StoreError::Conflict("slug")),
             _ => Ok(()),
         }
+    }
+
+    fn named_end_user(
+        &self,
+        platform_id: PlatformId,
+        end_user: &EndUserRef,
+    ) -> Result<&EndUser, StoreError> {
+        let id = match end_user {
+            EndUserRef::Id(id) => *id,
+            EndUserRef::External(name) => {
+                let name = (platform_id, name.clone());
+                let id = self.external_ids.get(&name).copied();
+                id.ok_or(StoreError::NotFound)?
+            }
+        };
+        self.end_user(platform_id, id)
     }
 
     fn add_key_to_existing(

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use sea_orm::sea_query::{Cond, Expr};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait,
-    PaginatorTrait, QueryFilter, QuerySelect, Set,
+    PaginatorTrait, QueryFilter, QuerySelect, Select,
 };
 
 use super::entities::{api_key, end_user, platform, wallet};
@@ -17,7 +17,7 @@ use crate::auth::{
 use crate::clock::Timestamp;
 use crate::id::{AccountId, KeyId};
 use crate::keys::ApiKey;
-use crate::store::{KeyFilter, KeyRecord, KeyStore, Listed, Page, StoreError};
+use crate::store::{KeyChanges, KeyFilter, KeyRecord, KeyStore, Listed, Page, StoreError};
 use crate::tenancy::EndUserRef;
 
 #[async_trait]
@@ -155,32 +155,38 @@ impl KeyStore for SqlStore {
     }
 
     async fn key(&self, scope: &PlatformScope, id: KeyId) -> Result<ApiKey, StoreError> {
-        find(self.reader(), scope, id).await?.into_domain()
+        let select = api_key::Entity::one_of(scope, id);
+        find(self.reader(), select).await?.into_domain()
     }
 
-    async fn update(&self, scope: &PlatformScope, key: &ApiKey) -> Result<(), StoreError> {
+    async fn update(
+        &self,
+        scope: &PlatformScope,
+        id: KeyId,
+        changes: &KeyChanges,
+    ) -> Result<ApiKey, StoreError> {
         let txn = self.begin_write().await?;
         lock_platform(&txn, scope).await?;
-        let stored = find(&txn, scope, key.id).await?;
+        let stored = find(&txn, api_key::Entity::one_of(scope, id).lock_exclusive()).await?;
         let now = self.now();
-        let row = api_key::ActiveModel {
-            id: Set(key.id.as_uuid()),
-            name: Set(key.name.clone()),
-            is_active: Set(key.is_active),
-            expires_at: Set(key.expires_at.map(Timestamp::as_micros)),
-            ..Default::default()
-        };
-        row.update(&txn).await.map_err(failed)?;
-        if manages(&stored, now) {
+        let managed = manages(&stored, now);
+        let mut key = stored.into_domain()?;
+        changes.apply_to(&mut key);
+        api_key::row(Some(scope.platform_id()), &key)
+            .update(&txn)
+            .await
+            .map_err(failed)?;
+        if managed {
             refuse_without_manager(&txn, scope, now).await?;
         }
-        commit(txn).await
+        commit(txn).await?;
+        Ok(key)
     }
 
     async fn delete(&self, scope: &PlatformScope, id: KeyId) -> Result<(), StoreError> {
         let txn = self.begin_write().await?;
         lock_platform(&txn, scope).await?;
-        let stored = find(&txn, scope, id).await?;
+        let stored = find(&txn, api_key::Entity::one_of(scope, id).lock_exclusive()).await?;
         let now = self.now();
         api_key::Entity::delete_by_id(stored.id)
             .exec(&txn)
@@ -221,10 +227,8 @@ pub(super) async fn lock_platform(
 
 async fn find(
     db: &impl ConnectionTrait,
-    scope: &PlatformScope,
-    id: KeyId,
+    select: Select<api_key::Entity>,
 ) -> Result<api_key::Model, StoreError> {
-    let select = api_key::Entity::of(scope).filter(api_key::Column::Id.eq(id.as_uuid()));
     select
         .one(db)
         .await

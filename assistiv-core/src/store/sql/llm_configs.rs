@@ -15,7 +15,9 @@ use crate::auth::PlatformScope;
 use crate::id::LlmConfigId;
 use crate::llm_configs::LlmConfig;
 use crate::routing::ProviderSlug;
-use crate::store::{Listed, LlmConfigStore, Page, StoreError, StoredSecret};
+use crate::store::{
+    Listed, LlmConfigChanges, LlmConfigFilter, LlmConfigStore, Page, StoreError, StoredSecret,
+};
 
 #[async_trait]
 impl LlmConfigStore for SqlStore {
@@ -31,20 +33,26 @@ impl LlmConfigStore for SqlStore {
         row.insert(&txn)
             .await
             .map_err(|error| conflict(error, "LLM config"))?;
-        settle_default(&txn, scope, &config.provider, Some(config.id)).await?;
-        let stored = find(&txn, scope, config.id).await?;
+        let stored = settled(&txn, scope, &config).await?;
         commit(txn).await?;
-        Ok(stored.into_domain()?.0)
+        Ok(stored)
     }
 
     async fn list(
         &self,
         scope: &PlatformScope,
+        filter: &LlmConfigFilter,
         page: Page,
     ) -> Result<Listed<LlmConfig>, StoreError> {
+        let mut select = match &filter.provider {
+            Some(provider) => llm_config::Entity::of_provider(scope, provider),
+            None => llm_config::Entity::of(scope),
+        };
+        if let Some(is_active) = filter.is_active {
+            select = select.filter(llm_config::Column::IsActive.eq(is_active));
+        }
         let txn = self.begin_read().await?;
-        let select = newest_first(llm_config::Entity::of(scope));
-        page_of(&txn, select, page, |row| {
+        page_of(&txn, newest_first(select), page, |row| {
             row.into_domain().map(|(config, _)| config)
         })
         .await
@@ -71,35 +79,34 @@ impl LlmConfigStore for SqlStore {
         scope: &PlatformScope,
         id: LlmConfigId,
     ) -> Result<LlmConfig, StoreError> {
-        Ok(find(self.reader(), scope, id).await?.into_domain()?.0)
+        let select = llm_config::Entity::one_of(scope, id);
+        Ok(find(self.reader(), select).await?.into_domain()?.0)
     }
 
     async fn update(
         &self,
         scope: &PlatformScope,
-        config: &LlmConfig,
+        id: LlmConfigId,
+        changes: &LlmConfigChanges,
         secret: Option<StoredSecret>,
     ) -> Result<LlmConfig, StoreError> {
         let txn = self.begin_write().await?;
         lock_platform(&txn, scope).await?;
-        let before = find(&txn, scope, config.id).await?.into_domain()?.0;
-        let row = llm_config::ActiveModel {
-            platform_id: sea_orm::NotSet,
-            provider: sea_orm::NotSet,
-            created_at: sea_orm::NotSet,
-            ..llm_config::row(scope, config, secret)?
-        };
+        let select = llm_config::Entity::one_of(scope, id).lock_exclusive();
+        let (mut config, _) = find(&txn, select).await?.into_domain()?;
+        changes.apply_to(&mut config, self.now());
+        let row = llm_config::row(scope, &config, secret)?;
         row.update(&txn).await.map_err(failed)?;
-        settle_default(&txn, scope, &before.provider, Some(config.id)).await?;
-        let stored = find(&txn, scope, config.id).await?;
+        let stored = settled(&txn, scope, &config).await?;
         commit(txn).await?;
-        Ok(stored.into_domain()?.0)
+        Ok(stored)
     }
 
     async fn delete(&self, scope: &PlatformScope, id: LlmConfigId) -> Result<(), StoreError> {
         let txn = self.begin_write().await?;
         lock_platform(&txn, scope).await?;
-        let config = find(&txn, scope, id).await?.into_domain()?.0;
+        let select = llm_config::Entity::one_of(scope, id).lock_exclusive();
+        let (config, _) = find(&txn, select).await?.into_domain()?;
         llm_config::Entity::delete_by_id(id.as_uuid())
             .exec(&txn)
             .await
@@ -117,15 +124,24 @@ fn newest_first(select: Select<llm_config::Entity>) -> Select<llm_config::Entity
 
 async fn find(
     db: &impl ConnectionTrait,
-    scope: &PlatformScope,
-    id: LlmConfigId,
+    select: Select<llm_config::Entity>,
 ) -> Result<llm_config::Model, StoreError> {
-    let select = llm_config::Entity::of(scope).filter(llm_config::Column::Id.eq(id.as_uuid()));
     select
         .one(db)
         .await
         .map_err(failed)?
         .ok_or(StoreError::NotFound)
+}
+
+/// Lets the defaults follow a config that was just written, and reads it back.
+async fn settled(
+    txn: &DatabaseTransaction,
+    scope: &PlatformScope,
+    written: &LlmConfig,
+) -> Result<LlmConfig, StoreError> {
+    settle_default(txn, scope, &written.provider, Some(written.id)).await?;
+    let stored = find(txn, llm_config::Entity::one_of(scope, written.id)).await?;
+    Ok(stored.into_domain()?.0)
 }
 
 /// A provider's active configs have one default: the one just written if it claims to be it, else

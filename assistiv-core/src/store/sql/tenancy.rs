@@ -18,8 +18,8 @@ use crate::auth::{OperatorScope, PlatformScope};
 use crate::id::EndUserId;
 use crate::keys::ApiKey;
 use crate::store::{
-    EndUserFilter, Listed, NewEndUser, NewPlatform, Page, PlatformFilter, StoreError, TenancyStore,
-    Upsert,
+    EndUserChanges, EndUserFilter, Listed, NewEndUser, NewPlatform, Page, PlatformChanges,
+    PlatformFilter, StoreError, TenancyStore, Upsert,
 };
 use crate::tenancy::{EndUser, EndUserRef, Platform};
 
@@ -80,19 +80,17 @@ impl TenancyStore for SqlStore {
     async fn update_platform(
         &self,
         scope: &PlatformScope,
-        platform: &Platform,
-    ) -> Result<(), StoreError> {
+        changes: &PlatformChanges,
+    ) -> Result<Platform, StoreError> {
         let txn = self.begin_write().await?;
-        keys::lock_platform(&txn, scope).await?;
-        let row = platform::ActiveModel {
-            id: Set(scope.platform_id().as_uuid()),
-            created_at: sea_orm::NotSet,
-            ..platform::row(platform)?
-        };
-        row.update(&txn)
+        let mut platform = keys::lock_platform(&txn, scope).await?.into_domain()?;
+        changes.apply_to(&mut platform, self.now());
+        platform::row(&platform)?
+            .update(&txn)
             .await
             .map_err(|error| conflict(error, "slug"))?;
-        commit(txn).await
+        commit(txn).await?;
+        Ok(platform)
     }
 
     async fn delete_platform(&self, scope: &PlatformScope) -> Result<(), StoreError> {
@@ -193,19 +191,17 @@ impl TenancyStore for SqlStore {
     async fn update_end_user(
         &self,
         scope: &PlatformScope,
-        end_user: &EndUser,
-    ) -> Result<(), StoreError> {
+        end_user: &EndUserRef,
+        changes: &EndUserChanges,
+    ) -> Result<EndUser, StoreError> {
         let txn = self.begin_write().await?;
-        let stored = lock_end_user(&txn, scope, end_user.id).await?;
-        let row = end_user::ActiveModel {
-            id: Set(stored.id),
-            platform_id: sea_orm::NotSet,
-            external_id: sea_orm::NotSet,
-            created_at: sea_orm::NotSet,
-            ..end_user::row(scope, end_user)?
-        };
+        let stored = lock_named(&txn, scope, end_user).await?;
+        let mut end_user = stored.into_domain()?;
+        changes.apply_to(&mut end_user, self.now());
+        let row = end_user::row(scope, &end_user)?;
         row.update(&txn).await.map_err(failed)?;
-        commit(txn).await
+        commit(txn).await?;
+        Ok(end_user)
     }
 
     async fn delete_end_user(
@@ -239,7 +235,15 @@ pub(super) async fn lock_end_user(
     scope: &PlatformScope,
     id: EndUserId,
 ) -> Result<end_user::Model, StoreError> {
-    let row = end_user::Entity::one_of(scope, &EndUserRef::Id(id))
+    lock_named(txn, scope, &EndUserRef::Id(id)).await
+}
+
+async fn lock_named(
+    txn: &DatabaseTransaction,
+    scope: &PlatformScope,
+    end_user: &EndUserRef,
+) -> Result<end_user::Model, StoreError> {
+    let row = end_user::Entity::one_of(scope, end_user)
         .lock_exclusive()
         .one(txn)
         .await;
@@ -274,12 +278,7 @@ async fn add_key(
     new: NewEndUser,
 ) -> Result<EndUser, StoreError> {
     let named = EndUserRef::External(new.end_user.external_id);
-    let found = end_user::Entity::one_of(scope, &named)
-        .lock_exclusive()
-        .one(txn)
-        .await
-        .map_err(failed)?;
-    let existing = found.ok_or(StoreError::NotFound)?.into_domain()?;
+    let existing = lock_named(txn, scope, &named).await?.into_domain()?;
     if !existing.is_active {
         return Err(StoreError::Conflict("inactive end user"));
     }

@@ -9,7 +9,7 @@ use crate::error::{FieldError, Reason};
 use crate::id::{BudgetId, EndUserId, EntryId, KeyId};
 use crate::json::RawObject;
 use crate::keys::ApiKey;
-use crate::store::{EndUserFilter, Listed, NewEndUser, Page, StoreError, Upsert};
+use crate::store::{EndUserChanges, EndUserFilter, Listed, NewEndUser, Page, StoreError, Upsert};
 use crate::tenancy::{EndUser, EndUserRef, PlatformSettings};
 
 const EXTERNAL_ID_MAX: usize = 255;
@@ -209,19 +209,15 @@ impl Command<Tenancy> for UpdateEndUser {
             metadata.and_then(check_metadata),
         ];
         all_valid(errors.into_iter().flatten())?;
-        let mut end_user = domain.find(&scope, &self.end_user).await?;
-        if let Some(name) = self.display_name {
-            end_user.display_name = name;
-        }
-        if let Some(metadata) = self.metadata {
-            end_user.metadata = metadata.unwrap_or_default();
-        }
-        end_user.is_active = self.is_active.unwrap_or(end_user.is_active);
-        end_user.updated_at = domain.clock.now();
-        domain
+        let changes = EndUserChanges {
+            display_name: self.display_name,
+            metadata: self.metadata.map(Option::unwrap_or_default),
+            is_active: self.is_active,
+        };
+        let end_user = domain
             .stores
             .tenancy
-            .update_end_user(&scope, &end_user)
+            .update_end_user(&scope, &self.end_user, &changes)
             .await
             .map_err(not_found)?;
         domain.authenticator.forget(scope.platform_id());

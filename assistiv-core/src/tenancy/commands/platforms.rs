@@ -6,10 +6,10 @@ use crate::billing::{NewWallet, Wallet};
 use crate::command::{Command, CommandError, all_valid, check_text};
 use crate::error::{FieldError, Reason};
 use crate::id::{EntryId, KeyId, PlatformId, WalletId};
-use crate::json::RawObject;
+use crate::json::{RawJson, RawObject};
 use crate::keys::ApiKey;
 use crate::money::NanoUsd;
-use crate::store::{Listed, NewPlatform, Page, PlatformFilter, StoreError};
+use crate::store::{Listed, NewPlatform, Page, PlatformChanges, PlatformFilter, StoreError};
 use crate::tenancy::{Platform, PlatformSettings, PlatformSlug};
 
 const NAME_MAX: usize = 100;
@@ -63,6 +63,15 @@ pub struct UpdatePlatform {
     pub slug: Option<PlatformSlug>,
     /// Laid over the settings, key by key; null removes a key.
     pub settings: Option<RawObject>,
+}
+
+/// Switches a platform off or on again. While it is off, none of its keys and of its end users' keys works.
+#[derive(Clone, Copy, Debug)]
+pub struct SwitchPlatform {
+    /// Which.
+    pub platform: PlatformId,
+    /// Whether its keys work.
+    pub is_active: bool,
 }
 
 /// Removes a platform and everything under it. Ledger entries stay.
@@ -208,33 +217,59 @@ impl Command<Tenancy> for UpdatePlatform {
     type Output = Platform;
 
     async fn run(self, domain: &Tenancy, scope: PlatformScope) -> Result<Platform, CommandError> {
-        let mut platform = domain.stores.tenancy.platform(&scope).await?;
-        let merged = self
-            .settings
-            .map(|changes| platform.settings.merged(changes))
-            .transpose();
-        let settings_errors = merged.as_ref().err().cloned().unwrap_or_default();
+        let settings = self.settings.unwrap_or_default();
+        // Keys are valid or not by themselves, so what is laid over valid settings is checked alone; a key
+        // that is taken away may have been anything.
+        let laid_over = PlatformSettings::default().merged(settings.clone());
         let name_error = self
             .name
             .as_ref()
             .and_then(|name| check_text("name", name, NAME_MAX));
-        all_valid(name_error.into_iter().chain(settings_errors))?;
-        if let Ok(Some(settings)) = merged {
-            platform.settings = settings;
-        }
-        platform.name = self.name.unwrap_or(platform.name);
-        platform.slug = self.slug.unwrap_or(platform.slug);
-        platform.updated_at = domain.clock.now();
-        match domain
+        all_valid(
+            name_error
+                .into_iter()
+                .chain(laid_over.err().unwrap_or_default()),
+        )?;
+        let changes = PlatformChanges {
+            name: self.name,
+            slug: self.slug,
+            is_active: None,
+            settings: settings.into_iter().map(set_or_removed).collect(),
+        };
+        let updated = domain
             .stores
             .tenancy
-            .update_platform(&scope, &platform)
-            .await
-        {
-            Err(StoreError::Conflict(_)) => return Err(slug_taken(&platform.slug)),
-            other => other?,
-        }
+            .update_platform(&scope, &changes)
+            .await;
+        let platform = match (updated, &changes.slug) {
+            (Err(StoreError::Conflict(_)), Some(slug)) => return Err(slug_taken(slug)),
+            (updated, _) => updated?,
+        };
         domain.authenticator.forget(scope.platform_id());
+        Ok(platform)
+    }
+}
+
+impl Command<Tenancy> for SwitchPlatform {
+    const NAME: &'static str = "switch_platform";
+    type Authority = OperatorScope;
+    type Output = Platform;
+
+    async fn run(
+        self,
+        domain: &Tenancy,
+        operator: OperatorScope,
+    ) -> Result<Platform, CommandError> {
+        let changes = PlatformChanges {
+            is_active: Some(self.is_active),
+            ..PlatformChanges::default()
+        };
+        let platform = domain
+            .stores
+            .tenancy
+            .update_platform(&operator.over(self.platform), &changes)
+            .await?;
+        domain.authenticator.forget(self.platform);
         Ok(platform)
     }
 }
@@ -250,6 +285,12 @@ impl Command<Tenancy> for DeletePlatform {
         domain.router.forget(scope.platform_id());
         Ok(())
     }
+}
+
+/// A change of a settings key as it was written: null takes the key away.
+fn set_or_removed((key, value): (String, RawJson)) -> (String, Option<RawJson>) {
+    let value = (!value.is_null()).then_some(value);
+    (key, value)
 }
 
 fn slug_taken(slug: &PlatformSlug) -> CommandError {

@@ -3,7 +3,7 @@
 use super::assert_not_found;
 use crate::id::EndUserId;
 use crate::store::{EndUserFilter, Page};
-use crate::tenancy::{EndUser, EndUserRef};
+use crate::tenancy::EndUserRef;
 use crate::testing::fixtures;
 use crate::testing::world::{Tenant, World, every};
 
@@ -98,16 +98,7 @@ pub async fn users_are_filtered_and_paged(world: &World) {
     for number in 0..7 {
         let user = world.end_user(&acme, &format!("u{number}")).await;
         if number % 3 == 0 {
-            let inactive = EndUser {
-                is_active: false,
-                ..user
-            };
-            world
-                .stores
-                .tenancy
-                .update_end_user(&acme.scope, &inactive)
-                .await
-                .unwrap();
+            world.switch_end_user_off(&acme, &user).await;
         }
         world.tick();
     }

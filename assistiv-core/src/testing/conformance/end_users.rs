@@ -4,7 +4,7 @@ use super::{assert_conflict, assert_not_found, at_once};
 use crate::billing::Amounts;
 use crate::id::{EndUserId, KeyId, PlatformId};
 use crate::keys::ApiKey;
-use crate::store::{EndUserFilter, KeyFilter, NewEndUser, Page, Upsert};
+use crate::store::{EndUserChanges, EndUserFilter, KeyFilter, NewEndUser, Page, Upsert};
 use crate::tenancy::{EndUser, EndUserRef};
 use crate::testing::world::{Tenant, World, every};
 use crate::testing::{fixtures, scopes};
@@ -146,16 +146,7 @@ pub async fn concurrent_first_calls_make_one_user(world: &World) {
 pub async fn an_inactive_user_gets_no_key(world: &World) {
     let acme = world.tenant("acme").await;
     let ann = world.end_user(&acme, "ann").await;
-    let inactive = EndUser {
-        is_active: false,
-        ..ann.clone()
-    };
-    world
-        .stores
-        .tenancy
-        .update_end_user(&acme.scope, &inactive)
-        .await
-        .unwrap();
+    world.switch_end_user_off(&acme, &ann).await;
     let again = fixtures::new_end_user(acme.platform.id, "ann", world.now());
     let digest = again.key.digest;
     let refused = world
@@ -231,38 +222,76 @@ pub async fn an_update_changes_only_what_may_change(world: &World) {
     let acme = world.tenant("acme").await;
     let ann = world.end_user(&acme, "ann").await;
     world.tick();
+    let id = EndUserRef::Id(ann.id);
     let wanted = EndUser {
-        external_id: "bob".into(),
         display_name: Some("Ann".into()),
         metadata: fixtures::from_json(r#"{"a": 1.0e2, "b": {"c" : [ ]}}"#),
         is_active: false,
-        created_at: world.now(),
         updated_at: world.now(),
         ..ann.clone()
     };
-    let tenancy = &world.stores.tenancy;
-    tenancy.update_end_user(&acme.scope, &wanted).await.unwrap();
-    let stored = tenancy
+    let changes = EndUserChanges {
+        display_name: Some(wanted.display_name.clone()),
+        metadata: Some(wanted.metadata.clone()),
+        is_active: Some(false),
+    };
+    let (tenancy, scope) = (&world.stores.tenancy, &acme.scope);
+    let changed = tenancy.update_end_user(scope, &id, &changes).await.unwrap();
+    assert_eq!(changed, wanted);
+    assert_eq!(tenancy.end_user(scope, &id).await.unwrap(), wanted);
+
+    // What is not given stays, by whichever name the user goes.
+    world.tick();
+    let cleared = EndUserChanges {
+        display_name: Some(None),
+        ..EndUserChanges::default()
+    };
+    let by_name = EndUserRef::External("ann".into());
+    let changed = tenancy.update_end_user(scope, &by_name, &cleared).await;
+    let expected = EndUser {
+        display_name: None,
+        updated_at: world.now(),
+        ..wanted
+    };
+    assert_eq!(changed.unwrap(), expected);
+    assert_eq!(tenancy.end_user(scope, &id).await.unwrap(), expected);
+    for unknown in [
+        EndUserRef::Id(EndUserId::new()),
+        EndUserRef::External("bob".into()),
+    ] {
+        assert_not_found(tenancy.update_end_user(scope, &unknown, &changes).await);
+    }
+}
+
+/// Updates of different things at the same time all stand: many names, one switch, and other
+/// metadata.
+pub async fn concurrent_user_updates_all_stand(world: &World) {
+    let acme = world.tenant("acme").await;
+    let ann = world.end_user(&acme, "ann").await;
+    at_once(18, |index| {
+        let (tenancy, scope) = (world.stores.tenancy.clone(), acme.scope);
+        let mut changes = EndUserChanges::default();
+        match index {
+            7 => changes.is_active = Some(false),
+            11 => changes.metadata = Some(fixtures::from_json(r#"{"plan": "free"}"#)),
+            _ => changes.display_name = Some(Some(format!("Ann {index}"))),
+        }
+        let who = EndUserRef::Id(ann.id);
+        async move {
+            let updated = tenancy.update_end_user(&scope, &who, &changes).await;
+            updated.unwrap()
+        }
+    })
+    .await;
+    let stored = world
+        .stores
+        .tenancy
         .end_user(&acme.scope, &EndUserRef::Id(ann.id))
         .await
         .unwrap();
-    let expected = EndUser {
-        external_id: "ann".into(),
-        created_at: ann.created_at,
-        ..wanted
-    };
-    assert_eq!(stored, expected);
-    assert_not_found(
-        tenancy
-            .update_end_user(
-                &acme.scope,
-                &EndUser {
-                    id: EndUserId::new(),
-                    ..ann
-                },
-            )
-            .await,
-    );
+    assert!(!stored.is_active);
+    assert_eq!(stored.metadata["plan"].get(), r#""free""#);
+    assert!(stored.display_name.unwrap().starts_with("Ann "));
 }
 
 /// A deleted user's keys and budget are gone, its entries stay, and its name is free.

@@ -2,9 +2,10 @@
 
 use super::assert_not_found;
 use crate::billing::{ActRefusal, BudgetChanges, LedgerAct};
-use crate::keys::ApiKey;
-use crate::llm_configs::LlmConfig;
-use crate::store::{EndUserFilter, KeyFilter, Page, StoredSecret};
+use crate::store::{
+    EndUserChanges, EndUserFilter, KeyChanges, KeyFilter, LlmConfigChanges, LlmConfigFilter, Page,
+    StoredSecret,
+};
 use crate::tenancy::{EndUser, EndUserRef};
 use crate::testing::driver::Driver;
 use crate::testing::fixtures;
@@ -47,11 +48,13 @@ pub async fn another_platform_reaches_no_end_users(world: &World) {
             .unwrap();
         assert_eq!((listed.total, listed.rows.len()), (0, 0));
     }
-    let changed = EndUser {
-        is_active: false,
-        ..ann.clone()
+    let changes = EndUserChanges {
+        is_active: Some(false),
+        ..EndUserChanges::default()
     };
-    assert_not_found(tenancy.update_end_user(scope, &changed).await);
+    for who in [EndUserRef::Id(ann.id), EndUserRef::External("ann".into())] {
+        assert_not_found(tenancy.update_end_user(scope, &who, &changes).await);
+    }
     assert_not_found(tenancy.delete_end_user(scope, ann.id).await);
     assert_eq!(
         tenancy
@@ -84,12 +87,12 @@ pub async fn another_platform_reaches_no_keys(world: &World) {
     keys.create(&owner.scope, of_ann.clone(), 50).await.unwrap();
     for key in [second, of_ann] {
         assert_not_found(keys.key(scope, key.id).await);
-        let changed = ApiKey {
-            name: "taken".into(),
-            is_active: false,
-            ..key.clone()
+        let changes = KeyChanges {
+            name: Some("taken".into()),
+            is_active: Some(false),
+            ..KeyChanges::default()
         };
-        assert_not_found(keys.update(scope, &changed).await);
+        assert_not_found(keys.update(scope, key.id, &changes).await);
         assert_not_found(keys.delete(scope, key.id).await);
         assert_eq!(keys.key(&owner.scope, key.id).await.unwrap(), key);
     }
@@ -123,14 +126,16 @@ pub async fn another_platform_reaches_no_llm_configs(world: &World) {
         .await
         .unwrap();
     assert_not_found(configs.config(scope, config.id).await);
-    assert_eq!(configs.list(scope, Page::default()).await.unwrap().total, 0);
+    let filter = LlmConfigFilter::default();
+    let listed = configs.list(scope, &filter, Page::default()).await;
+    assert_eq!(listed.unwrap().total, 0);
     assert!(configs.active(scope).await.unwrap().is_empty());
-    let changed = LlmConfig {
-        is_active: false,
-        ..config.clone()
+    let changes = LlmConfigChanges {
+        is_active: Some(false),
+        ..LlmConfigChanges::default()
     };
     let stolen = Some(StoredSecret(vec![6, 6, 6]));
-    assert_not_found(configs.update(scope, &changed, stolen).await);
+    assert_not_found(configs.update(scope, config.id, &changes, stolen).await);
     assert_not_found(configs.delete(scope, config.id).await);
     assert_eq!(
         configs.active(&owner.scope).await.unwrap(),

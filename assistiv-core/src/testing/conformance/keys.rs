@@ -4,8 +4,8 @@ use super::{assert_conflict, assert_not_found, at_once};
 use crate::auth::{KeyKind, KeyScope, KeyScopes};
 use crate::id::{EndUserId, KeyId, PlatformId};
 use crate::keys::ApiKey;
-use crate::store::{KeyFilter, Page, StoreError};
-use crate::tenancy::{EndUser, Platform};
+use crate::store::{KeyChanges, KeyFilter, Page, PlatformChanges, StoreError};
+use crate::tenancy::EndUser;
 use crate::testing::world::{Tenant, World, every};
 use crate::testing::{fixtures, scopes};
 
@@ -25,6 +25,14 @@ fn own_keys() -> KeyFilter {
         of_end_users: false,
         end_user_id: None,
         is_active: None,
+    }
+}
+
+/// What revokes a key.
+fn off() -> KeyChanges {
+    KeyChanges {
+        is_active: Some(false),
+        ..KeyChanges::default()
     }
 }
 
@@ -84,27 +92,19 @@ pub async fn a_record_says_who_is_switched_off(world: &World) {
         .create(&acme.scope, key.clone(), MANY)
         .await
         .unwrap();
-    let off = ApiKey {
-        is_active: false,
-        ..key.clone()
-    };
-    stores.keys.update(&acme.scope, &off).await.unwrap();
-    let user = EndUser {
-        is_active: false,
-        ..ann
-    };
     stores
-        .tenancy
-        .update_end_user(&acme.scope, &user)
+        .keys
+        .update(&acme.scope, key.id, &off())
         .await
         .unwrap();
-    let platform = Platform {
-        is_active: false,
-        ..acme.platform
+    world.switch_end_user_off(&acme, &ann).await;
+    let changes = PlatformChanges {
+        is_active: Some(false),
+        ..PlatformChanges::default()
     };
     stores
         .tenancy
-        .update_platform(&acme.scope, &platform)
+        .update_platform(&acme.scope, &changes)
         .await
         .unwrap();
 
@@ -162,11 +162,7 @@ pub async fn the_key_limit_holds_for_each_holder(world: &World) {
     let over = fixtures::end_user_key(&ann, world.now());
     assert_conflict(keys.create(&acme.scope, over, 2).await, "key limit");
 
-    let off = ApiKey {
-        is_active: false,
-        ..second
-    };
-    keys.update(&acme.scope, &off).await.unwrap();
+    keys.update(&acme.scope, second.id, &off()).await.unwrap();
     keys.create(&acme.scope, third, 2).await.unwrap();
 
     let nobody = EndUser {
@@ -209,21 +205,25 @@ pub async fn the_last_managing_key_stays(world: &World) {
     keys.create(&acme.scope, inference.clone(), MANY)
         .await
         .unwrap();
-    let off = ApiKey {
-        is_active: false,
-        ..acme.key.clone()
-    };
+    let id = acme.key.id;
     assert_conflict(
         keys.delete(&acme.scope, acme.key.id).await,
         "last platform key",
     );
-    assert_conflict(keys.update(&acme.scope, &off).await, "last platform key");
-    assert_eq!(keys.key(&acme.scope, acme.key.id).await.unwrap(), acme.key);
-    let renamed = ApiKey {
-        name: "renamed".into(),
-        ..acme.key.clone()
+    let switched = keys.update(&acme.scope, id, &off()).await;
+    assert_conflict(switched, "last platform key");
+    let expired = KeyChanges {
+        expires_at: Some(Some(world.now())),
+        ..KeyChanges::default()
     };
-    keys.update(&acme.scope, &renamed).await.unwrap();
+    let expired = keys.update(&acme.scope, id, &expired).await;
+    assert_conflict(expired, "last platform key");
+    assert_eq!(keys.key(&acme.scope, id).await.unwrap(), acme.key);
+    let renamed = KeyChanges {
+        name: Some("renamed".into()),
+        ..KeyChanges::default()
+    };
+    keys.update(&acme.scope, id, &renamed).await.unwrap();
     keys.delete(&acme.scope, inference.id).await.unwrap();
 
     let second = ApiKey {
@@ -233,7 +233,7 @@ pub async fn the_last_managing_key_stays(world: &World) {
     keys.create(&acme.scope, second.clone(), MANY)
         .await
         .unwrap();
-    keys.update(&acme.scope, &off).await.unwrap();
+    keys.update(&acme.scope, id, &off()).await.unwrap();
     assert_conflict(
         keys.delete(&acme.scope, second.id).await,
         "last platform key",
@@ -295,15 +295,7 @@ pub async fn keys_are_listed_by_holder(world: &World) {
         .unwrap();
     let own = fixtures::platform_key(acme.platform.id, world.now());
     keys.create(&acme.scope, own.clone(), MANY).await.unwrap();
-    keys.update(
-        &acme.scope,
-        &ApiKey {
-            is_active: false,
-            ..own.clone()
-        },
-    )
-    .await
-    .unwrap();
+    keys.update(&acme.scope, own.id, &off()).await.unwrap();
 
     assert_eq!(
         listed(world, &acme, own_keys()).await,
@@ -338,34 +330,102 @@ pub async fn a_key_update_changes_only_what_may_change(world: &World) {
     let key = fixtures::platform_key(acme.platform.id, world.now());
     keys.create(&acme.scope, key.clone(), MANY).await.unwrap();
     world.tick();
+    let id = key.id;
     let wanted = ApiKey {
         name: "another name".into(),
         is_active: false,
         expires_at: Some("2026-12-31T00:00:00Z".parse().unwrap()),
-        scopes: KeyScopes::new([KeyScope::Inference]),
-        key_prefix: "sk-plat_changed".into(),
-        last_used_at: Some(world.now()),
-        created_at: world.now(),
-        ..key.clone()
-    };
-    keys.update(&acme.scope, &wanted).await.unwrap();
-    let expected = ApiKey {
-        name: wanted.name.clone(),
-        is_active: false,
-        expires_at: wanted.expires_at,
         ..key
     };
-    assert_eq!(keys.key(&acme.scope, key.id).await.unwrap(), expected);
-    assert_not_found(
-        keys.update(
-            &acme.scope,
-            &ApiKey {
-                id: KeyId::new(),
-                ..wanted
+    let changes = KeyChanges {
+        name: Some(wanted.name.clone()),
+        is_active: Some(false),
+        expires_at: Some(wanted.expires_at),
+    };
+    let changed = keys.update(&acme.scope, id, &changes).await.unwrap();
+    assert_eq!(changed, wanted);
+    assert_eq!(keys.key(&acme.scope, id).await.unwrap(), wanted);
+
+    let cleared = KeyChanges {
+        expires_at: Some(None),
+        ..KeyChanges::default()
+    };
+    let changed = keys.update(&acme.scope, id, &cleared).await.unwrap();
+    let expected = ApiKey {
+        expires_at: None,
+        ..wanted
+    };
+    assert_eq!(changed, expected);
+    assert_eq!(keys.key(&acme.scope, id).await.unwrap(), expected);
+    keys.delete(&acme.scope, id).await.unwrap();
+    assert_not_found(keys.update(&acme.scope, id, &changes).await);
+}
+
+/// A key that is revoked while others rename it and stamp its use stays revoked.
+pub async fn a_revocation_beside_renames_stands(world: &World) {
+    let acme = world.tenant("acme").await;
+    let key = fixtures::platform_key(acme.platform.id, world.now());
+    let keys = &world.stores.keys;
+    keys.create(&acme.scope, key.clone(), MANY).await.unwrap();
+    let expires_at = Some("2026-12-31T00:00:00Z".parse().unwrap());
+    world.tick();
+    let used_at = world.now();
+    at_once(19, |index| {
+        let (keys, scope, id) = (world.stores.keys.clone(), acme.scope, key.id);
+        let changes = match index {
+            5 => off(),
+            9 => KeyChanges {
+                expires_at: Some(expires_at),
+                ..KeyChanges::default()
             },
-        )
-        .await,
+            _ => KeyChanges {
+                name: Some(format!("name {index}")),
+                ..KeyChanges::default()
+            },
+        };
+        async move {
+            if index == 13 {
+                let used = [(id, used_at)];
+                return keys.touch(&scopes::digest(), &used).await.unwrap();
+            }
+            keys.update(&scope, id, &changes).await.unwrap();
+        }
+    })
+    .await;
+    let stored = keys.key(&acme.scope, key.id).await.unwrap();
+    assert!(!stored.is_active, "a revoked key was revived");
+    assert_eq!(
+        (stored.expires_at, stored.last_used_at),
+        (expires_at, Some(used_at))
     );
+    assert!(stored.name.starts_with("name "));
+}
+
+/// A key that is deleted while others rename it stays deleted, and whoever comes late is told.
+pub async fn a_deletion_beside_renames_stands(world: &World) {
+    let acme = world.tenant("acme").await;
+    let key = fixtures::platform_key(acme.platform.id, world.now());
+    let keys = &world.stores.keys;
+    keys.create(&acme.scope, key.clone(), MANY).await.unwrap();
+    let results = at_once(16, |index| {
+        let (keys, scope, id) = (world.stores.keys.clone(), acme.scope, key.id);
+        let changes = KeyChanges {
+            name: Some(format!("name {index}")),
+            ..KeyChanges::default()
+        };
+        async move {
+            match index {
+                8 => keys.delete(&scope, id).await,
+                _ => keys.update(&scope, id, &changes).await.map(drop),
+            }
+        }
+    })
+    .await;
+    for result in results.into_iter().filter(Result::is_err) {
+        assert_not_found(result);
+    }
+    assert_not_found(keys.key(&acme.scope, key.id).await);
+    assert_eq!(listed(world, &acme, own_keys()).await, [acme.key.id]);
 }
 
 /// An operator key is on no platform's list and in no platform's reach.
@@ -380,7 +440,7 @@ pub async fn operator_keys_belong_to_no_platform(world: &World) {
     assert!(keys.has_operator(&scopes::operator()).await.unwrap());
     assert_not_found(keys.key(&acme.scope, operator.id).await);
     assert_not_found(keys.delete(&acme.scope, operator.id).await);
-    assert_not_found(keys.update(&acme.scope, &operator).await);
+    assert_not_found(keys.update(&acme.scope, operator.id, &off()).await);
     let page = keys
         .list(&acme.scope, &own_keys(), Page::default())
         .await

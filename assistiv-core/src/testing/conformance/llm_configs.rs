@@ -1,9 +1,9 @@
 //! LLM configs: one default for each provider, and secrets that leave by one door only.
 
-use super::assert_not_found;
+use super::{assert_not_found, at_once};
 use crate::id::{LlmConfigId, PlatformId};
 use crate::llm_configs::LlmConfig;
-use crate::store::StoredSecret;
+use crate::store::{LlmConfigChanges, LlmConfigFilter, Page, StoredSecret};
 use crate::testing::world::{Tenant, World, every};
 use crate::testing::{fixtures, scopes};
 
@@ -85,14 +85,14 @@ pub async fn a_new_default_takes_it_from_its_siblings(world: &World) {
     assert!(second.is_default);
     assert!(!is_default(world, &acme, first.id).await);
 
-    let back = LlmConfig {
-        is_default: true,
-        ..first.clone()
+    let claim = LlmConfigChanges {
+        is_default: Some(true),
+        ..LlmConfigChanges::default()
     };
     let back = world
         .stores
         .llm_configs
-        .update(&acme.scope, &back, None)
+        .update(&acme.scope, first.id, &claim, None)
         .await
         .unwrap();
     assert!(back.is_default);
@@ -142,25 +142,30 @@ pub async fn secrets_come_only_with_active_configs(world: &World) {
     ];
     assert_eq!(configs.active(&acme.scope).await.unwrap(), expected);
 
-    let on = LlmConfig {
-        is_active: true,
-        ..off.clone()
+    let switch_on = LlmConfigChanges {
+        is_active: Some(true),
+        ..LlmConfigChanges::default()
     };
+    let nothing = LlmConfigChanges::default();
     let changed = StoredSecret(vec![9, 0, 255]);
-    configs
-        .update(&acme.scope, &first, Some(changed.clone()))
+    let first = configs
+        .update(&acme.scope, first.id, &nothing, Some(changed.clone()))
         .await
         .unwrap();
-    configs.update(&acme.scope, &on, None).await.unwrap();
+    let on = configs
+        .update(&acme.scope, off.id, &switch_on, None)
+        .await
+        .unwrap();
+    assert!(on.is_active);
     let expected = vec![
-        (first.clone(), changed),
+        (first, changed),
         (on, secret_of(&off)),
         (second.clone(), secret_of(&second)),
     ];
     assert_eq!(configs.active(&acme.scope).await.unwrap(), expected);
 }
 
-/// Provider, platform and time of creation stay; the rest is replaced.
+/// Provider, platform and time of creation stay, and so does all that an update does not name.
 pub async fn a_config_update_keeps_what_is_not_given(world: &World) {
     let acme = world.tenant("acme").await;
     let made = add(world, &acme, config(world, &acme, "openai")).await;
@@ -175,31 +180,61 @@ pub async fn a_config_update_keeps_what_is_not_given(world: &World) {
         updated_at: world.now(),
         ..made.clone()
     };
-    let configs = &world.stores.llm_configs;
-    let given = LlmConfig {
-        provider: "anthropic".parse().unwrap(),
-        created_at: world.now(),
-        ..wanted.clone()
+    let (configs, scope) = (&world.stores.llm_configs, &acme.scope);
+    let changes = LlmConfigChanges {
+        name: Some(wanted.name.clone()),
+        priority: Some(wanted.priority),
+        models: Some(wanted.models.clone()),
+        ..LlmConfigChanges::default()
     };
-    assert_eq!(
-        configs.update(&acme.scope, &given, None).await.unwrap(),
-        wanted
-    );
-    assert_eq!(configs.config(&acme.scope, made.id).await.unwrap(), wanted);
+    let changed = configs.update(scope, made.id, &changes, None).await;
+    assert_eq!(changed.unwrap(), wanted);
+    assert_eq!(configs.config(scope, made.id).await.unwrap(), wanted);
+    let changes = LlmConfigChanges {
+        name: Some(None),
+        models: Some(Some(Vec::new())),
+        ..LlmConfigChanges::default()
+    };
+    let changed = configs.update(scope, made.id, &changes, None).await;
     let cleared = LlmConfig {
         name: None,
         models: Some(Vec::new()),
         ..wanted
     };
-    assert_eq!(
-        configs.update(&acme.scope, &cleared, None).await.unwrap(),
-        cleared
-    );
-    let unknown = LlmConfig {
-        id: LlmConfigId::new(),
-        ..cleared
+    assert_eq!(changed.unwrap(), cleared);
+    let unknown = LlmConfigId::new();
+    assert_not_found(configs.update(scope, unknown, &changes, None).await);
+}
+
+/// Updates of different things at the same time all stand, and none of them brings back a default
+/// that moved on.
+pub async fn concurrent_config_updates_all_stand(world: &World) {
+    let acme = world.tenant("acme").await;
+    let first = add(world, &acme, config(world, &acme, "openai")).await;
+    let second = add(world, &acme, config(world, &acme, "openai")).await;
+    at_once(20, |index| {
+        let (configs, scope) = (world.stores.llm_configs.clone(), acme.scope);
+        let mut changes = LlmConfigChanges::default();
+        let (mut id, mut secret) = (first.id, None);
+        match index {
+            4 => (id, changes.is_default) = (second.id, Some(true)),
+            8 => changes.priority = Some(7),
+            12 => changes.models = Some(Some(vec!["gpt-5".parse().unwrap()])),
+            16 => secret = Some(StoredSecret(vec![4, 2])),
+            _ => changes.name = Some(Some(format!("name {index}"))),
+        }
+        async move { configs.update(&scope, id, &changes, secret).await.unwrap() }
+    })
+    .await;
+    let active = world.stores.llm_configs.active(&acme.scope).await.unwrap();
+    let [(first, secret), (second, _)] = active.as_slice() else {
+        panic!("there are two configs, not {active:?}");
     };
-    assert_not_found(configs.update(&acme.scope, &unknown, None).await);
+    assert!(first.name.as_ref().unwrap().starts_with("name "));
+    assert_eq!(first.priority, 7);
+    assert_eq!(first.models, Some(vec!["gpt-5".parse().unwrap()]));
+    assert_eq!(*secret, StoredSecret(vec![4, 2]));
+    assert_eq!((first.is_default, second.is_default), (false, true));
 }
 
 /// The newest config comes first, on whatever page it falls.
@@ -214,8 +249,54 @@ pub async fn configs_are_listed_newest_first(world: &World) {
     }
     let configs = &world.stores.llm_configs;
     for limit in [1, 2, 100] {
-        let listed = every(limit, async |page| configs.list(&acme.scope, page).await).await;
+        let filter = LlmConfigFilter::default();
+        let listed = every(limit, async |page| {
+            configs.list(&acme.scope, &filter, page).await
+        })
+        .await;
         let listed: Vec<LlmConfigId> = listed.iter().map(|config| config.id).collect();
         assert_eq!(listed, ids);
+    }
+}
+
+/// Filters by provider and by activity narrow the list, one by one and together.
+pub async fn configs_are_filtered(world: &World) {
+    let acme = world.tenant("acme").await;
+    let mut ids = Vec::new();
+    for (provider, is_active) in [
+        ("openai", true),
+        ("openai", false),
+        ("xai", true),
+        ("openai", true),
+    ] {
+        let new = LlmConfig {
+            is_active,
+            ..config(world, &acme, provider)
+        };
+        ids.push(add(world, &acme, new).await.id);
+    }
+    let cases: [(Option<&str>, Option<bool>, &[usize]); 6] = [
+        (Some("openai"), None, &[3, 1, 0]),
+        (Some("xai"), None, &[2]),
+        (Some("anthropic"), None, &[]),
+        (None, Some(true), &[3, 2, 0]),
+        (None, Some(false), &[1]),
+        (Some("openai"), Some(true), &[3, 0]),
+    ];
+    let (configs, page) = (&world.stores.llm_configs, Page { page: 1, limit: 1 });
+    for (provider, is_active, expected) in cases {
+        let filter = LlmConfigFilter {
+            provider: provider.map(|slug| slug.parse().unwrap()),
+            is_active,
+        };
+        let expected: Vec<LlmConfigId> = expected.iter().map(|index| ids[*index]).collect();
+        let listed = every(2, async |page| {
+            configs.list(&acme.scope, &filter, page).await
+        })
+        .await;
+        let listed: Vec<LlmConfigId> = listed.iter().map(|config| config.id).collect();
+        assert_eq!(listed, expected, "{filter:?}");
+        let first = configs.list(&acme.scope, &filter, page).await.unwrap();
+        assert_eq!(first.total, expected.len() as u64);
     }
 }

@@ -1,13 +1,17 @@
 //! Platforms: made whole, listed, changed, removed.
 
-use super::{assert_conflict, assert_not_found};
+use super::{assert_conflict, assert_not_found, at_once};
 use crate::billing::{AccountKind, Amounts, Blocked, EntryKind};
 use crate::money::NanoUsd;
-use crate::store::{EndUserFilter, KeyFilter, Page, PlatformFilter, StoredSecret};
-use crate::tenancy::Platform;
+use crate::store::{EndUserFilter, KeyFilter, Page, PlatformChanges, PlatformFilter, StoredSecret};
+use crate::tenancy::{Platform, PlatformSettings};
 use crate::testing::driver::Driver;
 use crate::testing::world::{World, every};
 use crate::testing::{fixtures, scopes};
+
+fn settings(text: &str) -> PlatformSettings {
+    PlatformSettings::from_stored(fixtures::from_json(text))
+}
 
 /// A platform comes with its wallet, its account, its first key and the entry of its first top-up.
 pub async fn creation_makes_wallet_key_and_opening_entry(world: &World) {
@@ -94,10 +98,10 @@ pub async fn a_taken_slug_changes_nothing(world: &World) {
     assert!(found.is_none(), "a key of a platform that was not made");
     assert_eq!(world.audit().await.len(), 2);
 
-    let renamed = Platform {
-        name: "x".into(),
-        slug: acme.platform.slug,
-        ..other.platform.clone()
+    let renamed = PlatformChanges {
+        name: Some("x".into()),
+        slug: Some(acme.platform.slug),
+        ..PlatformChanges::default()
     };
     let update = world
         .stores
@@ -193,39 +197,94 @@ pub async fn the_platform_filter_is_literal(world: &World) {
 pub async fn an_update_frees_the_old_slug(world: &World) {
     let acme = world.tenant("acme").await;
     world.tick();
-    let settings = fixtures::from_json(r#"{"markup_percentage": 12.50, "colour": [1, 2]}"#);
-    let changed = Platform {
+    let wanted = Platform {
         name: "Acme Ltd".into(),
         slug: "acme-ltd".parse().unwrap(),
-        settings: crate::tenancy::PlatformSettings::from_stored(settings),
+        settings: settings(r#"{"markup_percentage": 12.50, "colour": [1, 2]}"#),
         is_active: false,
         updated_at: world.now(),
         ..acme.platform.clone()
     };
-    world
-        .stores
-        .tenancy
-        .update_platform(&acme.scope, &changed)
-        .await
-        .unwrap();
-    assert_eq!(
-        world.stores.tenancy.platform(&acme.scope).await.unwrap(),
-        changed
-    );
+    let changes = PlatformChanges {
+        name: Some(wanted.name.clone()),
+        slug: Some(wanted.slug.clone()),
+        is_active: Some(false),
+        settings: vec![
+            (
+                "markup_percentage".into(),
+                Some(fixtures::from_json("12.50")),
+            ),
+            ("colour".into(), Some(fixtures::from_json("[1, 2]"))),
+        ],
+    };
+    let tenancy = &world.stores.tenancy;
+    let changed = tenancy.update_platform(&acme.scope, &changes).await;
+    assert_eq!(changed.unwrap(), wanted);
+    assert_eq!(tenancy.platform(&acme.scope).await.unwrap(), wanted);
     // Its own slug stands against nobody.
-    world
-        .stores
-        .tenancy
-        .update_platform(&acme.scope, &changed)
+    tenancy
+        .update_platform(&acme.scope, &changes)
         .await
         .unwrap();
     world.tenant("acme").await;
     let gone = scopes::platform(crate::id::PlatformId::new());
-    let stray = Platform {
-        slug: "stray".parse().unwrap(),
-        ..changed
+    let stray = PlatformChanges {
+        slug: Some("stray".parse().unwrap()),
+        ..changes
     };
-    assert_not_found(world.stores.tenancy.update_platform(&gone, &stray).await);
+    assert_not_found(tenancy.update_platform(&gone, &stray).await);
+}
+
+/// What an update does not name stays, and settings change key by key.
+pub async fn a_platform_update_keeps_what_is_not_given(world: &World) {
+    let acme = world.tenant("acme").await;
+    let tenancy = &world.stores.tenancy;
+    let given = |key: &str, value: &str| (key.to_owned(), Some(fixtures::from_json(value)));
+    let first = PlatformChanges {
+        settings: vec![given("a", "1.50"), given("b", "2"), given("c", "[]")],
+        ..PlatformChanges::default()
+    };
+    tenancy.update_platform(&acme.scope, &first).await.unwrap();
+    world.tick();
+    let second = PlatformChanges {
+        settings: vec![("b".into(), None), ("d".into(), None), given("c", "{}")],
+        ..PlatformChanges::default()
+    };
+    let changed = tenancy.update_platform(&acme.scope, &second).await.unwrap();
+    let expected = Platform {
+        settings: settings(r#"{"a": 1.50, "c": {}}"#),
+        updated_at: world.now(),
+        ..acme.platform
+    };
+    assert_eq!(changed, expected);
+    assert_eq!(tenancy.platform(&acme.scope).await.unwrap(), expected);
+}
+
+/// Updates of different things at the same time all stand: a name, a switch, and settings of
+/// many keys.
+pub async fn concurrent_platform_updates_all_stand(world: &World) {
+    let acme = world.tenant("acme").await;
+    at_once(18, |index| {
+        let (tenancy, scope) = (world.stores.tenancy.clone(), acme.scope);
+        let mut changes = PlatformChanges::default();
+        match index {
+            16 => changes.name = Some("renamed".into()),
+            17 => changes.is_active = Some(false),
+            _ => {
+                let value = fixtures::from_json(&index.to_string());
+                changes.settings.push((format!("key{index}"), Some(value)));
+            }
+        }
+        async move { tenancy.update_platform(&scope, &changes).await.unwrap() }
+    })
+    .await;
+    let stored = world.stores.tenancy.platform(&acme.scope).await.unwrap();
+    assert_eq!((stored.name.as_str(), stored.is_active), ("renamed", false));
+    let settings = stored.settings.as_object();
+    assert_eq!(settings.len(), 16);
+    for index in 0..16 {
+        assert_eq!(settings[&format!("key{index}")].get(), index.to_string());
+    }
 }
 
 /// Deletion takes everything of the platform but its accounts and their entries.

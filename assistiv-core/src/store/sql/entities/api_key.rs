@@ -77,6 +77,11 @@ impl Entity {
         Self::find().filter(Column::PlatformId.eq(scope.platform_id().as_uuid()))
     }
 
+    /// One key of the platform or of one of its end users.
+    pub fn one_of(scope: &PlatformScope, id: KeyId) -> Select<Self> {
+        Self::of(scope).filter(Column::Id.eq(id.as_uuid()))
+    }
+
     /// The platform's own keys.
     pub fn of_platform(scope: &PlatformScope) -> Select<Self> {
         Self::of(scope).filter(Column::Kind.eq(number(KeyKind::Platform)))

@@ -40,6 +40,11 @@ impl Entity {
         Self::find().filter(Column::PlatformId.eq(scope.platform_id().as_uuid()))
     }
 
+    /// One config of the platform.
+    pub fn one_of(scope: &PlatformScope, id: LlmConfigId) -> Select<Self> {
+        Self::of(scope).filter(Column::Id.eq(id.as_uuid()))
+    }
+
     /// The platform's configs for one provider.
     pub fn of_provider(scope: &PlatformScope, provider: &ProviderSlug) -> Select<Self> {
         Self::of(scope).filter(Column::Provider.eq(provider.to_string()))

@@ -3,7 +3,8 @@ use crate::billing::LedgerAct;
 use crate::id::LlmConfigId;
 use crate::llm_configs::LlmConfig;
 use crate::store::{
-    EndUserFilter, KeyFilter, KeyStore, LlmConfigStore, Page, PlatformFilter, StoredSecret,
+    EndUserChanges, EndUserFilter, KeyChanges, KeyFilter, KeyStore, LlmConfigChanges,
+    LlmConfigFilter, LlmConfigStore, Page, PlatformChanges, PlatformFilter, StoredSecret,
 };
 use crate::tenancy::EndUserRef;
 
@@ -83,11 +84,13 @@ async fn a_taken_slug_changes_nothing() {
     let bench = Bench::new().await;
     let scope = bench.platform("acme", 0).await;
     let other = bench.platform("other", 0).await;
-    let mut platform = bench.store.platform(&other).await.unwrap();
-    platform.slug = "acme".parse().unwrap();
+    let changes = PlatformChanges {
+        slug: Some("acme".parse().unwrap()),
+        ..PlatformChanges::default()
+    };
     let error = bench
         .store
-        .update_platform(&other, &platform)
+        .update_platform(&other, &changes)
         .await
         .unwrap_err();
     assert!(matches!(error, StoreError::Conflict("slug")), "{error:?}");
@@ -134,12 +137,15 @@ async fn the_last_managing_key_stays() {
         end_user_id: None,
         is_active: None,
     };
-    let mut first = KeyStore::list(&bench.store, &scope, &own, Page::default())
+    let first = KeyStore::list(&bench.store, &scope, &own, Page::default())
         .await
         .unwrap()
         .rows
         .remove(0);
-    first.is_active = false;
+    let off = KeyChanges {
+        is_active: Some(false),
+        ..KeyChanges::default()
+    };
     let refused = |error| {
         assert!(
             matches!(error, StoreError::Conflict("last platform key")),
@@ -147,7 +153,7 @@ async fn the_last_managing_key_stays() {
         )
     };
     refused(
-        KeyStore::update(&bench.store, &scope, &first)
+        KeyStore::update(&bench.store, &scope, first.id, &off)
             .await
             .unwrap_err(),
     );
@@ -203,7 +209,7 @@ async fn other_platforms_are_out_of_reach() {
     assert!(
         bench
             .store
-            .update_end_user(&other, &end_user)
+            .update_end_user(&other, &EndUserRef::Id(id), &EndUserChanges::default())
             .await
             .is_err()
     );
@@ -253,11 +259,15 @@ async fn a_provider_has_one_default() {
     };
     let first = make(1, false).await;
     assert!(first.is_default, "the first one becomes the default");
-    let mut second = make(2, true).await;
+    let second = make(2, true).await;
     let third = make(3, false).await;
     assert_eq!(defaults().await, [second.id]);
-    second.is_active = false;
-    let second = LlmConfigStore::update(&bench.store, &scope, &second, Some(StoredSecret(vec![3])))
+    let off = LlmConfigChanges {
+        is_active: Some(false),
+        ..LlmConfigChanges::default()
+    };
+    let secret = Some(StoredSecret(vec![3]));
+    let second = LlmConfigStore::update(&bench.store, &scope, second.id, &off, secret)
         .await
         .unwrap();
     assert!(!second.is_default);
@@ -271,10 +281,15 @@ async fn a_provider_has_one_default() {
         .unwrap();
     assert_eq!(defaults().await, [first.id]);
     assert_eq!(
-        LlmConfigStore::list(&bench.store, &scope, Page::default())
-            .await
-            .unwrap()
-            .total,
+        LlmConfigStore::list(
+            &bench.store,
+            &scope,
+            &LlmConfigFilter::default(),
+            Page::default()
+        )
+        .await
+        .unwrap()
+        .total,
         2
     );
 }
