@@ -8,6 +8,7 @@
 mod answer;
 mod budgets;
 mod caller;
+mod docs;
 mod end_users;
 mod field;
 mod form;
@@ -53,6 +54,7 @@ pub fn router(state: ApiState) -> Router {
         .merge(end_user_routes())
         .merge(money_routes())
         .merge(own_routes())
+        .route("/docs/errors", get(docs::errors))
         .fallback(refusal::unknown_path)
         .method_not_allowed_fallback(refusal::wrong_method)
         .layer(from_fn_with_state(state.clone(), refusal::render))
