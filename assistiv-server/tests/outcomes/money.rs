@@ -112,6 +112,28 @@ fn lowered_to_thirty(world: &World, answer: &crate::client::Answer) {
     assert_eq!(answer.json()["choices"][0]["finish_reason"], "length");
 }
 
+/// The gateway counts text in more tokens than the provider does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_within_its_own_limit_is_never_cut_for_funds() {
+    let prompt = "mock:words=100";
+    let wallet = cost(held_input(prompt), 100);
+    let world = World::with(Setup {
+        wallet,
+        ..Setup::default()
+    })
+    .await;
+    let mut connection = Connection::open(world.address).await;
+    let asked = with(streamed(prompt), json!({"max_tokens": 100}));
+    connection
+        .send(&Request::chat(&world.end_user.key, asked))
+        .await;
+    let rest = connection.stream().await.rest().await;
+    rest.ended_well();
+    world
+        .charged(&[Charge::reported(mock_input(prompt), 100)])
+        .await;
+}
+
 /// Many callers at once, funds for ten of them.
 async fn ten_of_64_pass(setup: impl Fn(u64, i64) -> Setup, by_platform: bool, reason: &str) {
     let base = "mock:first_ms=5000 mock:completion_tokens=50 mock:prompt_tokens=";
