@@ -5,11 +5,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use http::Response;
 use tokio::sync::Semaphore;
 use tower::{Layer, Service};
 
 use crate::Error;
 use crate::call::Planned;
+use crate::dispatch::CallBody;
 
 /// Applies [`Admit`] to a service.
 #[derive(Clone, Debug)]
@@ -17,10 +19,9 @@ pub struct AdmitLayer {
     places: Arc<Semaphore>,
 }
 
-/// Limits how many calls a node starts at a time. Refuses instead of queueing.
+/// Limits how many calls run on a node at a time. Refuses instead of queueing.
 ///
-/// A place is given back when the head of the answer is there; a stream that runs occupies a connection and a
-/// hold, which have limits of their own.
+/// A place is given back when the body of the answer is dropped, so a stream occupies one until its end.
 #[derive(Clone, Debug)]
 pub struct Admit<S> {
     inner: S,
@@ -28,7 +29,7 @@ pub struct Admit<S> {
 }
 
 impl AdmitLayer {
-    /// A layer that admits so many calls at a time.
+    /// A layer that lets so many calls run at a time.
     pub fn new(concurrent_calls: usize) -> Self {
         Self {
             places: Arc::new(Semaphore::new(concurrent_calls)),
@@ -51,7 +52,7 @@ impl<S> Layer<S> for AdmitLayer {
 
 impl<S> Service<Planned> for Admit<S>
 where
-    S: Service<Planned, Error = Error> + Clone + Send + 'static,
+    S: Service<Planned, Response = Response<CallBody>, Error = Error> + Clone + Send + 'static,
     S::Future: Send,
 {
     type Response = S::Response;
@@ -67,8 +68,10 @@ where
         let mut inner = std::mem::replace(&mut self.inner, ready);
         let place = self.places.clone().try_acquire_owned();
         Box::pin(async move {
-            let _place = place.map_err(|_| Error::Overloaded)?;
-            inner.call(planned).await
+            let place = place.map_err(|_| Error::Overloaded)?;
+            let mut response = inner.call(planned).await?;
+            response.body_mut().keep(place);
+            Ok(response)
         })
     }
 }

@@ -8,7 +8,7 @@ mod slice;
 
 pub(crate) use delivery::DeliveryToken;
 pub(crate) use settling::{Operation as LaneOperation, Settlement, Ticket};
-pub(crate) use slice::{Slice, View};
+pub(crate) use slice::{Refusal, Slice, View};
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};

@@ -8,9 +8,10 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::account::Blocked;
-use super::amounts::{Amounts, Dimension, Legs};
+use super::amounts::{Amounts, Dimension, Dimensions, Legs};
 use super::engine::{
-    Billing, DeliveryToken, Engine, LaneOperation, QueuePermit, Settlement, Slice, Ticket, View,
+    Billing, DeliveryToken, Engine, LaneOperation, QueuePermit, Refusal, Settlement, Slice, Ticket,
+    View,
 };
 use super::estimate::{Available, Estimate};
 use super::ledger::{BudgetLegs, EntryKind, EntrySource, LedgerEntry, Metered};
@@ -73,6 +74,15 @@ struct Held {
     checkpoint_at: Instant,
     /// The question to the accounts that is under way, of a stream that outgrows its hold.
     asking: Option<Asking>,
+    /// Who could not pay for the last extension.
+    short: Option<Side>,
+}
+
+/// Who cannot pay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Wallet,
+    Budget(Option<Dimension>),
 }
 
 /// A question for more money that nobody waits for.
@@ -167,18 +177,18 @@ impl Payer {
     }
 
     /// Both sides or neither.
-    fn reserve(&self, legs: &Legs) -> Option<(Amounts, Amounts)> {
+    fn reserve(&self, legs: &Legs) -> Result<(Amounts, Amounts), Side> {
         let on_budget = match &self.budget {
             None => Amounts::ZERO,
-            Some(slice) => slice.reserve(legs.budget).ok()?,
+            Some(slice) => slice.reserve(legs.budget).map_err(Side::budget)?,
         };
         match self.wallet.reserve(Amounts::usd(legs.wallet)) {
-            Ok(on_wallet) => Some((on_wallet, on_budget)),
+            Ok(on_wallet) => Ok((on_wallet, on_budget)),
             Err(_) => {
                 if let Some(slice) = &self.budget {
                     slice.release(on_budget);
                 }
-                None
+                Err(Side::Wallet)
             }
         }
     }
@@ -235,6 +245,7 @@ impl Billing {
             opened: false,
             checkpoint_at: Instant::now(),
             asking: None,
+            short: None,
         })))
     }
 
@@ -244,12 +255,12 @@ impl Billing {
         estimate: &Estimate,
         full: &Legs,
     ) -> Result<(Legs, Option<u64>, (Amounts, Amounts)), FundError> {
-        if let Some(on) = payer.reserve(full) {
+        if let Ok(on) = payer.reserve(full) {
             return Ok((*full, None, on));
         }
         for _ in 0..ROUNDS_MAX {
             self.ask_for(payer, full).await?;
-            if let Some(on) = payer.reserve(full) {
+            if let Ok(on) = payer.reserve(full) {
                 return Ok((*full, None, on));
             }
             let (wallet, budget) = payer.available();
@@ -259,7 +270,7 @@ impl Billing {
                 budget: budget.map(|view| (view.available, view.enforced)),
             };
             if let Some((limit, legs)) = estimate.affordable(&available) {
-                if let Some(on) = payer.reserve(&legs) {
+                if let Ok(on) = payer.reserve(&legs) {
                     return Ok((legs, Some(limit), on));
                 }
                 continue;
@@ -271,7 +282,7 @@ impl Billing {
             let Some(legs) = rest else {
                 return Err(exhausted(payer, full, &wallet, budget.as_ref()));
             };
-            if let Some(on) = payer.reserve(&legs) {
+            if let Ok(on) = payer.reserve(&legs) {
                 return Ok((
                     legs,
                     Some(LAST_REQUEST_OUTPUT.min(estimate.output_tokens)),
@@ -495,6 +506,17 @@ impl Drop for Hold {
     }
 }
 
+// === impl Side ===
+
+impl Side {
+    fn budget(refusal: Refusal) -> Self {
+        Self::Budget(match refusal {
+            Refusal::Short(dimension) => Some(dimension),
+            Refusal::Unknown | Refusal::Blocked(_) => None,
+        })
+    }
+}
+
 // === impl Asking ===
 
 impl Asking {
@@ -692,22 +714,29 @@ impl Held {
         }
     }
 
+    /// Whether what was spent is beyond what is held; then who could not pay for more is to blame.
     fn used_up(&self, accrued: &Legs) -> Funds {
-        if let Some(budget) = &self.payer.budget {
-            let enforced = budget.view().enforced;
-            let over = |d: &Dimension| {
-                enforced.contains(*d) && accrued.budget.get(*d) > self.on_budget.get(*d)
-            };
-            if let Some(dimension) = Dimension::ALL.into_iter().find(over) {
-                return Funds::Exhausted {
-                    of_budget: Some(dimension),
-                };
-            }
+        let enforced = self
+            .payer
+            .budget
+            .as_ref()
+            .map_or(Dimensions::NONE, |slice| slice.view().enforced);
+        let over = |d: &Dimension| {
+            enforced.contains(*d) && accrued.budget.get(*d) > self.on_budget.get(*d)
+        };
+        let dimension = Dimension::ALL.into_iter().find(over);
+        if dimension.is_none() && accrued.wallet <= self.on_wallet.usd {
+            return Funds::Enough;
         }
-        if accrued.wallet > self.on_wallet.usd {
-            return Funds::Exhausted { of_budget: None };
+        match self.short {
+            Some(Side::Wallet) => Funds::Exhausted { of_budget: None },
+            Some(Side::Budget(Some(short))) => Funds::Exhausted {
+                of_budget: Some(short),
+            },
+            Some(Side::Budget(None)) | None => Funds::Exhausted {
+                of_budget: dimension,
+            },
         }
-        Funds::Enough
     }
 
     /// Raises what is held to `wanted`, from memory; all or nothing.
@@ -720,8 +749,12 @@ impl Held {
             )),
             budget: Amounts::from_fn(|d| missing(wanted.budget.get(d), self.legs.budget.get(d))),
         };
-        let Some((on_wallet, on_budget)) = self.payer.reserve(&more) else {
-            return false;
+        let (on_wallet, on_budget) = match self.payer.reserve(&more) {
+            Ok(on) => on,
+            Err(side) => {
+                self.short = Some(side);
+                return false;
+            }
         };
         let add = |a: Amounts, b: Amounts| a.checked_add(b).unwrap_or(a);
         self.on_wallet = add(self.on_wallet, on_wallet);

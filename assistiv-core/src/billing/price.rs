@@ -42,7 +42,7 @@ pub struct Usage {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rate(i64);
 
-/// Rates by bucket. A bucket without a rate is charged by the fallback of [`Rates::of`].
+/// Rates by bucket. A bucket without a rate is charged as its documentation here says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rates {

@@ -6,13 +6,18 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures_util::Stream;
 use http_body::{Body, Frame, SizeHint};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::billing::Settled;
 
 /// The body of an answer: in one piece, or a stream of server-sent events.
 ///
 /// A stream that is dropped before its end settles what was observed until then.
-pub struct CallBody(Kind);
+pub struct CallBody {
+    kind: Kind,
+    /// The call's place among those that run, given back with the body.
+    place: Option<OwnedSemaphorePermit>,
+}
 
 enum Kind {
     /// The charge's delivery is proved once the body is dropped.
@@ -30,15 +35,24 @@ pub enum BodyError {}
 // === impl CallBody ===
 
 impl CallBody {
+    fn new(kind: Kind) -> Self {
+        Self { kind, place: None }
+    }
+
+    /// Keeps a place until the body is dropped.
+    pub(crate) fn keep(&mut self, place: OwnedSemaphorePermit) {
+        self.place = Some(place);
+    }
+
     pub(super) fn whole(bytes: Bytes, settled: Settled) -> Self {
-        Self(Kind::Whole {
+        Self::new(Kind::Whole {
             bytes: Some(bytes),
             _settled: settled,
         })
     }
 
     pub(super) fn stream(stream: impl Stream<Item = Bytes> + Send + 'static) -> Self {
-        Self(Kind::Stream(Box::pin(stream)))
+        Self::new(Kind::Stream(Box::pin(stream)))
     }
 }
 
@@ -50,7 +64,7 @@ impl Body for CallBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match &mut self.0 {
+        match &mut self.kind {
             Kind::Whole { bytes, .. } => {
                 Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))))
             }
@@ -62,11 +76,11 @@ impl Body for CallBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(&self.0, Kind::Whole { bytes: None, .. })
+        matches!(&self.kind, Kind::Whole { bytes: None, .. })
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.0 {
+        match &self.kind {
             Kind::Whole { bytes, .. } => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64))
             }
@@ -77,7 +91,7 @@ impl Body for CallBody {
 
 impl std::fmt::Debug for CallBody {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let kind = match &self.0 {
+        let kind = match &self.kind {
             Kind::Whole { .. } => "whole",
             Kind::Stream(_) => "stream",
         };

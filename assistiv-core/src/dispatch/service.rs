@@ -126,7 +126,7 @@ impl Shared {
             mut hold,
         } = funded;
         let targets = std::mem::take(&mut planned.plan.targets);
-        let mut last_error = ProviderError::new(ProviderErrorKind::Failed);
+        let mut last_error = Error::from(ProviderError::new(ProviderErrorKind::Failed));
         for mut target in targets {
             target.output_limit = hold
                 .lowered_to()
@@ -144,7 +144,8 @@ impl Shared {
                     );
                     hold = held;
                     hold.failed();
-                    let again = error.kind().may_try_another();
+                    let again =
+                        matches!(&error, Error::Provider(error) if error.kind().may_try_another());
                     last_error = error;
                     if !again {
                         break;
@@ -153,7 +154,7 @@ impl Shared {
             }
         }
         hold.release();
-        Err(last_error.into())
+        Err(last_error)
     }
 
     /// Tries one target until its first piece is there. The hold comes back when it fails.
@@ -163,9 +164,14 @@ impl Shared {
         target: &Target,
         mut hold: Hold,
         started: Instant,
-    ) -> Result<Attempt, (ProviderError, Hold)> {
+    ) -> Result<Attempt, (Error, Hold)> {
         let first_byte_at = started + self.options.first_byte;
-        let body = match self.send(planned, target, first_byte_at).await {
+        let body = tokio::select! {
+            biased;
+            sent = self.send(planned, target, first_byte_at) => sent.map_err(Error::from),
+            () = self.stopping.cancelled() => Err(Error::Draining),
+        };
+        let body = match body {
             Ok(body) => body,
             Err(error) => return Err((error, hold)),
         };
@@ -179,19 +185,26 @@ impl Shared {
             return Ok(Attempt { exchange, gate });
         }
         while exchange.out.peek().is_none() {
-            match exchange.step(first_byte_at).await {
+            match self.step(&mut exchange, first_byte_at).await {
                 Ok(Step::More | Step::Short(_)) => {}
                 Ok(Step::End) => break,
                 Ok(Step::Quiet) => {
-                    return Err((
-                        ProviderError::new(ProviderErrorKind::Timeout),
-                        exchange.hold,
-                    ));
+                    let late = ProviderError::new(ProviderErrorKind::Timeout);
+                    return Err((late.into(), exchange.hold));
                 }
                 Err(error) => return Err((error, exchange.hold)),
             }
         }
         Ok(Attempt { exchange, gate })
+    }
+
+    /// A step of an answer of which nothing is out yet, unless the gateway stops meanwhile.
+    async fn step(&self, exchange: &mut Exchange, until: Instant) -> Result<Step, Error> {
+        tokio::select! {
+            biased;
+            step = exchange.step(until) => step.map_err(Error::from),
+            () = self.stopping.cancelled() => Err(Error::Draining),
+        }
     }
 
     async fn send(
@@ -274,7 +287,7 @@ impl Shared {
     async fn read_whole(&self, mut exchange: Exchange) -> Result<(bytes::Bytes, Hold), Error> {
         let end = loop {
             let far = Instant::now() + self.options.total;
-            match exchange.step(far).await {
+            match self.step(&mut exchange, far).await {
                 // An answer in one piece is bounded by its output limit; what it cost is charged in full.
                 Ok(Step::More | Step::Quiet | Step::Short(_)) => {}
                 Ok(Step::End) => break Ok(()),
@@ -285,7 +298,7 @@ impl Shared {
             // Nothing was delivered, so nothing is charged.
             exchange.hold.failed();
             exchange.hold.release();
-            return Err(error.into());
+            return Err(unusable(error));
         }
         let _ = exchange.hold.observe(&exchange.out);
         let mut bytes = bytes::BytesMut::new();
@@ -317,6 +330,18 @@ async fn read_error(mut body: UpstreamBody) -> bytes::BytesMut {
         }
     }
     read
+}
+
+/// An answer in one piece that broke off is no stream that was cut: to its caller it cannot be read.
+fn unusable(error: Error) -> Error {
+    match error {
+        Error::Provider(error) if error.kind() == ProviderErrorKind::Interrupted => {
+            ProviderError::new(ProviderErrorKind::Malformed)
+                .with_source(error)
+                .into()
+        }
+        other => other,
+    }
 }
 
 fn put(headers: &mut HeaderMap, name: http::HeaderName, value: impl std::fmt::Display) {

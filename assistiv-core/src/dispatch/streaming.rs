@@ -13,7 +13,7 @@ use super::exchange::{Exchange, Step};
 use super::service::Shared;
 use crate::billing::{Ending, FundError, Funds, Settled, Shortfall};
 use crate::error::{Error, Problem};
-use crate::provider::Piece;
+use crate::provider::{Piece, ProviderError, ProviderErrorKind};
 
 /// Silence after which a comment keeps the connection alive.
 const PING_AFTER: Duration = Duration::from_secs(15);
@@ -78,7 +78,10 @@ impl Streaming {
                         return self.fail(Ending::FundsExhausted, &error.into()).await;
                     }
                 }
-                Err(error) => return self.fail(Ending::ProviderFailed, &error.into()).await,
+                Err(error) => {
+                    let error = interrupted(error);
+                    return self.fail(Ending::ProviderFailed, &error.into()).await;
+                }
             }
         }
     }
@@ -161,6 +164,16 @@ fn content(exchange: &mut Exchange) -> Option<Bytes> {
         all.extend_from_slice(&more);
     }
     Some(all.freeze())
+}
+
+/// To its caller, a stream that fell silent is one that broke off.
+fn interrupted(error: ProviderError) -> ProviderError {
+    match error.kind() {
+        ProviderErrorKind::Timeout => {
+            ProviderError::new(ProviderErrorKind::Interrupted).with_source(error)
+        }
+        _ => error,
+    }
 }
 
 fn exhausted(funds: Funds) -> FundError {

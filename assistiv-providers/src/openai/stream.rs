@@ -87,7 +87,9 @@ impl StreamDecoder {
         let choices = frame.read::<Vec<Choice>>("choices").map_err(malformed)?;
         let usage = frame.find("usage").map(str::to_owned);
         if choices.is_none() && usage.is_none() {
-            return Err(ProviderError::new(Kind::Malformed));
+            // An event of a kind that this version does not know, or a keep-alive: nothing to pass on. A stream
+            // of nothing else has no finish reason and does not look complete.
+            return Ok(());
         }
         self.answer.tier(&frame, out);
         self.head.get_or_insert_with(|| Head::of(&frame));

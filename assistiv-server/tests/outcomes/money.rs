@@ -284,3 +284,49 @@ async fn a_stream_ends_with_the_budget() {
     )
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_ends_when_the_funds_do() {
+    let prompt = "mock:words=20000 mock:no_usage";
+    // Enough for the hold of a stream without a limit, not enough to extend it.
+    let wallet = cost(held_input(prompt), 4096 + 900);
+    let world = World::with(Setup {
+        wallet,
+        ..Setup::default()
+    })
+    .await;
+    let mut stream = world.stream(prompt).await;
+    assert_eq!(stream.status, 200);
+    let rest = stream.rest().await;
+    rest.failed(402, "wallet_insufficient");
+    let delivered = rest.text();
+    assert!(words(20_000).starts_with(&delivered));
+    // Cut at the piece that exceeded the hold: charged in full, and marked so.
+    let overran = Charge::cut(prompt, &delivered);
+    world
+        .charged(&[Charge {
+            flags: overran.flags | 8,
+            ..overran
+        }])
+        .await;
+    assert!(
+        world
+            .mock
+            .wait_dropped(1, std::time::Duration::from_secs(10))
+            .await
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_ends_with_the_token_budget() {
+    let budget = json!({"max_tokens": held_input(ENDLESS) + 4096 + 900});
+    ends_with_the_funds(
+        Setup {
+            budget,
+            ..Setup::default()
+        },
+        false,
+        "budget_exhausted",
+    )
+    .await;
+}

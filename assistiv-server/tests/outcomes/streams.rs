@@ -32,7 +32,7 @@ async fn fails_halfway(fault: &str, status: u16, reason: &str) -> World {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_provider_that_falls_silent_is_cut() {
-    let world = fails_halfway("hang_mid", 504, "provider_timeout").await;
+    let world = fails_halfway("hang_mid", 502, "provider_stream_interrupted").await;
     assert!(world.mock.wait_dropped(1, Duration::from_secs(10)).await);
 }
 
@@ -180,7 +180,11 @@ async fn an_explicit_zero_costs_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_missing_done_is_no_failure() {
     let world = World::new().await;
-    for knobs in ["mock:no_done", "mock:crlf", "mock:crlf mock:no_done"] {
+    for knobs in [
+        "mock:no_done",
+        "mock:crlf mock:comments",
+        "mock:crlf mock:comments mock:no_done",
+    ] {
         let prompt = format!("{knobs} mock:words=5 mock:prompt_tokens=10");
         let rest = stream(&world, streamed(&prompt)).await;
         rest.ended_well();
