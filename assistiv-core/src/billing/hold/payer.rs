@@ -1,0 +1,299 @@
+//! Who pays for a call, and how money is set aside for it.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::{Held, Hold};
+use crate::auth::Identity;
+use crate::billing::account::Blocked;
+use crate::billing::amounts::{Amounts, Dimension, Legs};
+use crate::billing::engine::{Billing, QueuePermit, Refusal, Slice, View};
+use crate::billing::estimate::{Available, Estimate};
+use crate::billing::meter::Meter;
+use crate::billing::options::LastRequest;
+use crate::billing::{FundError, Shortfall};
+use crate::id::{EndUserId, LogId, PlatformId};
+use crate::money::Markup;
+
+/// The output limit of a call that takes all that is left.
+const LAST_REQUEST_OUTPUT: u64 = 16;
+/// How often a call asks the accounts again before it gives up on a race with others.
+const ROUNDS_MAX: usize = 3;
+
+/// Who pays for a call.
+#[derive(Clone)]
+pub struct Payer {
+    pub(super) platform_id: PlatformId,
+    pub(super) end_user_id: Option<EndUserId>,
+    pub(super) wallet: Arc<Slice>,
+    pub(super) budget: Option<Arc<Slice>>,
+    pub(super) markup: Markup,
+    /// Whether the caller may see amounts of money in an error.
+    pub(super) shows_money: bool,
+}
+
+/// Who cannot pay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Wallet,
+    Budget(Option<Dimension>),
+}
+
+// === impl Payer ===
+
+impl Payer {
+    /// The payer behind an identity.
+    ///
+    /// # Errors
+    /// [`FundError::BudgetRequired`], or [`FundError::Uncertain`] when the budget cannot be looked up.
+    pub(crate) async fn of(billing: &Billing, identity: &Identity) -> Result<Self, FundError> {
+        let (Some(platform), Some(profile)) = (identity.platform(), identity.profile()) else {
+            // An operator key makes no calls: authentication has refused it before.
+            return Err(FundError::Uncertain { cause: None });
+        };
+        let engine = billing.engine();
+        let budget = match identity.end_user() {
+            None => None,
+            Some(end_user) => {
+                let uncertain = |cause| FundError::Uncertain { cause: Some(cause) };
+                let slice = engine.budget_slice(end_user).await.map_err(uncertain)?;
+                if slice.is_none() && profile.settings.require_budget() {
+                    return Err(FundError::BudgetRequired);
+                }
+                slice
+            }
+        };
+        Ok(Self {
+            platform_id: platform.platform_id(),
+            end_user_id: identity.end_user_id(),
+            wallet: engine.slice(profile.wallet_account),
+            budget,
+            markup: profile.settings.markup(),
+            shows_money: identity.end_user_id().is_none(),
+        })
+    }
+
+    /// Both sides or neither.
+    pub(super) fn reserve(&self, legs: &Legs) -> Result<(Amounts, Amounts), Side> {
+        let on_budget = match &self.budget {
+            None => Amounts::ZERO,
+            Some(slice) => slice.reserve(legs.budget).map_err(Side::budget)?,
+        };
+        match self.wallet.reserve(Amounts::usd(legs.wallet)) {
+            Ok(on_wallet) => Ok((on_wallet, on_budget)),
+            Err(_) => {
+                if let Some(slice) = &self.budget {
+                    slice.release(on_budget);
+                }
+                Err(Side::Wallet)
+            }
+        }
+    }
+
+    fn available(&self) -> (View, Option<View>) {
+        (
+            self.wallet.view(),
+            self.budget.as_ref().map(|slice| slice.view()),
+        )
+    }
+}
+
+// === impl Billing ===
+
+impl Billing {
+    /// Sets money aside for a call: in memory while the slices suffice, else after asking the accounts.
+    ///
+    /// When wallet or budget cannot pay the whole estimate, the output limit is lowered to what they can
+    /// ([`Hold::lowered_to`]); when they cannot pay even one output token, one call may take all that is left.
+    ///
+    /// # Errors
+    /// Budget before wallet, suspension before exhaustion; [`FundError::Uncertain`] when it cannot be known.
+    pub async fn hold(
+        &self,
+        permit: QueuePermit,
+        payer: Payer,
+        log_id: LogId,
+        mut estimate: Estimate,
+        prompt_tokens: u64,
+    ) -> Result<Hold, FundError> {
+        estimate.markup = payer.markup;
+        let full = estimate
+            .full()
+            .map_err(|_| FundError::Uncertain { cause: None })?;
+        let (legs, lowered_to, on) = self.reserve(&payer, &estimate, &full).await?;
+        let engine = self.engine().clone();
+        engine.refill(&payer.wallet);
+        if let Some(budget) = &payer.budget {
+            engine.refill(budget);
+        }
+        let meter = Meter::new(prompt_tokens, payer.markup);
+        Ok(Hold(Some(Held {
+            engine,
+            permit,
+            payer,
+            log_id,
+            estimate,
+            on_wallet: on.0,
+            on_budget: on.1,
+            legs,
+            lowered_to,
+            meter,
+            accepted: false,
+            opened: false,
+            checkpoint_at: Instant::now(),
+            asking: None,
+            short: None,
+        })))
+    }
+
+    async fn reserve(
+        &self,
+        payer: &Payer,
+        estimate: &Estimate,
+        full: &Legs,
+    ) -> Result<(Legs, Option<u64>, (Amounts, Amounts)), FundError> {
+        if let Ok(on) = payer.reserve(full) {
+            return Ok((*full, None, on));
+        }
+        for _ in 0..ROUNDS_MAX {
+            self.ask_for(payer, full).await?;
+            if let Ok(on) = payer.reserve(full) {
+                return Ok((*full, None, on));
+            }
+            let (wallet, budget) = payer.available();
+            blocked(&wallet, budget.as_ref())?;
+            let available = Available {
+                wallet: wallet.available,
+                budget: budget.map(|view| (view.available, view.enforced)),
+            };
+            if let Some((limit, legs)) = estimate.affordable(&available) {
+                if let Ok(on) = payer.reserve(&legs) {
+                    return Ok((legs, Some(limit), on));
+                }
+                continue;
+            }
+            let rest = match self.options().last_request {
+                LastRequest::Allow => available.rest(full),
+                LastRequest::Refuse => None,
+            };
+            let Some(legs) = rest else {
+                return Err(exhausted(payer, full, &wallet, budget.as_ref()));
+            };
+            if let Ok(on) = payer.reserve(&legs) {
+                return Ok((
+                    legs,
+                    Some(LAST_REQUEST_OUTPUT.min(estimate.output_tokens)),
+                    on,
+                ));
+            }
+        }
+        let (wallet, budget) = payer.available();
+        Err(exhausted(payer, full, &wallet, budget.as_ref()))
+    }
+
+    /// Asks the accounts that are short, both at once.
+    async fn ask_for(&self, payer: &Payer, legs: &Legs) -> Result<(), FundError> {
+        let engine = self.engine();
+        let wallet = engine.lease(&payer.wallet, Amounts::usd(legs.wallet));
+        let asked = match &payer.budget {
+            Some(budget) => {
+                let (a, b) =
+                    futures_util::future::join(wallet, engine.lease(budget, legs.budget)).await;
+                a && b
+            }
+            None => wallet.await,
+        };
+        if asked {
+            Ok(())
+        } else {
+            Err(FundError::Uncertain { cause: None })
+        }
+    }
+}
+
+fn blocked(wallet: &View, budget: Option<&View>) -> Result<(), FundError> {
+    let of = |view: &View| view.policy.map(|policy| policy.blocked);
+    match budget.map(of) {
+        Some(Some(Blocked::Suspended)) => return Err(FundError::BudgetSuspended),
+        // Switched off or unknown: it went away while this call was on its way.
+        Some(Some(Blocked::Inactive) | None) => return Err(FundError::Uncertain { cause: None }),
+        Some(Some(Blocked::No)) | None => {}
+    }
+    match of(wallet) {
+        Some(Blocked::No) => Ok(()),
+        Some(_) => Err(FundError::WalletInsufficient {
+            shortfall: Shortfall {
+                transient: false,
+                shown: None,
+            },
+        }),
+        None => Err(FundError::Uncertain { cause: None }),
+    }
+}
+
+/// Why nothing could be held: the first limit that has nothing left, budget before wallet.
+pub(super) fn exhausted(
+    payer: &Payer,
+    wanted: &Legs,
+    wallet: &View,
+    budget: Option<&View>,
+) -> FundError {
+    if let Some(view) = budget {
+        let short = |d: &Dimension| {
+            view.enforced.contains(*d) && view.available.get(*d) < wanted.budget.get(*d)
+        };
+        let empty = |d: &Dimension| short(d) && view.available.get(*d) <= 0;
+        let found = Dimension::ALL.into_iter().find(empty);
+        // A wallet that has nothing at all is the better answer than a budget that merely has little.
+        let found = found.or_else(|| {
+            (wallet.available.usd.is_positive())
+                .then(|| Dimension::ALL.into_iter().find(short))
+                .flatten()
+        });
+        if let Some(dimension) = found {
+            let shown = match dimension {
+                Dimension::Usd if !payer.shows_money => None,
+                Dimension::Usd => shown(&wanted.budget.usd, &view.available.usd),
+                Dimension::Tokens => shown(&wanted.budget.tokens, &view.available.tokens),
+                Dimension::Display => None,
+            };
+            return FundError::BudgetExhausted {
+                dimension,
+                shortfall: Shortfall {
+                    transient: view.held,
+                    shown,
+                },
+                resets_at: view.policy.and_then(|policy| policy.period_end),
+            };
+        }
+    }
+    let amounts = if payer.shows_money {
+        shown(&wanted.wallet, &wallet.available.usd)
+    } else {
+        None
+    };
+    FundError::WalletInsufficient {
+        shortfall: Shortfall {
+            transient: wallet.held,
+            shown: amounts,
+        },
+    }
+}
+
+fn shown<T: std::fmt::Display>(required: &T, available: &T) -> Option<(Value, Value)> {
+    // As text: a JSON number would go through a float here.
+    Some((required.to_string().into(), available.to_string().into()))
+}
+
+// === impl Side ===
+
+impl Side {
+    fn budget(refusal: Refusal) -> Self {
+        Self::Budget(match refusal {
+            Refusal::Short(dimension) => Some(dimension),
+            Refusal::Unknown | Refusal::Blocked(_) => None,
+        })
+    }
+}
