@@ -108,7 +108,7 @@ impl Gateway {
         &self.stores
     }
 
-    /// Whether some adapter serves the operation for the provider.
+    /// The adapters, by provider.
     pub fn providers(&self) -> &Providers {
         &self.providers
     }

@@ -213,7 +213,7 @@ impl FromStr for NanoUsd {
     }
 }
 
-/// Six to nine fractional digits; zeros after the sixth are dropped (API specification, section 1.5).
+/// Six to nine fractional digits; zeros after the sixth are dropped (`docs/api-design.md`).
 impl fmt::Display for NanoUsd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_scaled(f, self.0, 9, 6)

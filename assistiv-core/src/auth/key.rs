@@ -1,4 +1,4 @@
-//! The text form of API keys (API specification, section 2.2).
+//! The text form of API keys (`docs/api-design.md`).
 
 use std::fmt;
 use std::str::FromStr;

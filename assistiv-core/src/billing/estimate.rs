@@ -126,7 +126,7 @@ mod tests {
         }
     }
 
-    /// Worked example E3 of the billing specification.
+    /// Worked example E3 of `docs/ledger.md`.
     #[test]
     fn example_e3() {
         let legs = estimate().full().unwrap();

@@ -86,7 +86,7 @@ impl Hold {
     /// Raises the hold to a dearer estimate, before another target is tried.
     ///
     /// # Errors
-    /// As [`Billing::hold`]; the hold stands as it was.
+    /// As [`Billing::hold`](super::Billing::hold); the hold stands as it was.
     pub async fn rehold(&mut self, estimate: Estimate) -> Result<(), FundError> {
         let Some(held) = self.0.as_mut() else {
             return Ok(());

@@ -34,7 +34,7 @@ pub struct LeaseGrant {
     pub reset_due: bool,
 }
 
-/// The amount to move from `free` to the asking node's slot (billing specification, section 7.2).
+/// The amount to move from `free` to the asking node's slot (`docs/ledger.md`).
 ///
 /// `divisor` is 1 where only one process can hold slots, else twice the number of live nodes.
 pub fn grant(

@@ -1,4 +1,4 @@
-//! What a call is charged (billing specification, section 10).
+//! What a call is charged (`docs/ledger.md`).
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Parameters of billing (billing specification, section 21).
+//! Parameters of billing (`docs/ledger.md`).
 
 use std::time::Duration;
 

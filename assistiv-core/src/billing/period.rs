@@ -1,4 +1,4 @@
-//! Budget periods: boundaries at local midnight (API specification, section 9.8).
+//! Budget periods: boundaries at local midnight (`docs/api-design.md`).
 
 use std::fmt;
 use std::str::FromStr;

@@ -344,7 +344,7 @@ mod tests {
         }
     }
 
-    /// Worked example E1 of the billing specification.
+    /// Worked example E1 of `docs/ledger.md`.
     #[test]
     fn example_e1() {
         let usage = Usage {

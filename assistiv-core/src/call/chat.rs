@@ -1,4 +1,4 @@
-//! Reads OpenAI's chat completion requests (API specification, section 14.1).
+//! Reads OpenAI's chat completion requests (`docs/api-design.md`).
 
 use std::borrow::Cow;
 

@@ -288,7 +288,7 @@ impl Shared {
         let end = loop {
             let far = Instant::now() + self.options.total;
             match self.step(&mut exchange, far).await {
-                // An answer in one piece is bounded by its output limit; what it cost is charged in full.
+                // An answer in one piece goes out whole or not at all; what it cost is charged in full.
                 Ok(Step::More | Step::Quiet | Step::Short(_)) => {}
                 Ok(Step::End) => break Ok(()),
                 Err(error) => break Err(error),

@@ -16,7 +16,7 @@ use crate::provider::{ProviderError, ProviderErrorKind};
 use crate::routing::PlanError;
 use crate::store::StoreError;
 
-/// What a caller reads of an error: the envelope of the API specification, section 1.3, and its headers.
+/// What a caller reads of an error: the envelope of `docs/api-design.md`, and its headers.
 #[derive(Clone, Debug)]
 pub struct Problem {
     /// Decides status, code and type.

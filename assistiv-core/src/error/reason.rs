@@ -1,4 +1,4 @@
-//! The stable reasons of errors (API specification, section 23).
+//! The stable reasons of errors (`docs/api-design.md`).
 
 use http::StatusCode;
 

@@ -1,4 +1,4 @@
-//! The size of a call before it is made (billing specification, section 6.1).
+//! The size of a call before it is made (`docs/ledger.md`).
 
 use super::catalogue::CatalogueModel;
 use super::plan::Target;

@@ -1,4 +1,4 @@
-//! What a platform may choose (API specification, section 4.2).
+//! What a platform may choose (`docs/api-design.md`).
 
 use serde::Deserialize;
 

@@ -290,7 +290,7 @@ impl World {
     }
 
     /// Checks that a budget's entries from the last `opening_balance` on give its limits and what
-    /// is used (invariant I7 of the billing specification).
+    /// is used (invariant I7 of `docs/ledger.md`).
     async fn assert_budget_replays(&self, scope: &PlatformScope, end_user: &EndUser) {
         let ledger = &self.stores.ledger;
         let budget = ledger.budget(scope, end_user.id).await.unwrap();

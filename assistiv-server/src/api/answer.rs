@@ -1,4 +1,4 @@
-//! The envelopes of successful answers (API specification, section 1.3).
+//! The envelopes of successful answers (`docs/api-design.md`).
 
 use assistiv_core::store::{Listed, Page};
 use axum::response::{IntoResponse, Response};

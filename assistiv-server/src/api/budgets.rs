@@ -1,4 +1,4 @@
-//! End users' budgets (API specification, section 9).
+//! End users' budgets (`docs/api-design.md`).
 
 mod entry;
 

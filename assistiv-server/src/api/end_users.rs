@@ -1,4 +1,4 @@
-//! End users (API specification, section 5).
+//! End users (`docs/api-design.md`).
 
 use assistiv_core::clock::Timestamp;
 use assistiv_core::id::{EndUserId, PlatformId};

@@ -1,4 +1,4 @@
-//! The `Idempotency-Key` header, and what makes two bodies the same request (API specification, section 1.6).
+//! The `Idempotency-Key` header, and what makes two bodies the same request (`docs/api-design.md`).
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! API keys (API specification, section 6).
+//! API keys (`docs/api-design.md`).
 
 use assistiv_core::auth::{KeyKind, PresentedKey};
 use assistiv_core::clock::Timestamp;

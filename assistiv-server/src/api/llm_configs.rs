@@ -1,4 +1,4 @@
-//! LLM configs (API specification, sections 7.1 and 7.2).
+//! LLM configs (`docs/api-design.md`).
 
 use assistiv_core::clock::Timestamp;
 use assistiv_core::error::Reason;

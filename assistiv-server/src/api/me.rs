@@ -1,4 +1,4 @@
-//! What an end user may know of itself (API specification, section 20).
+//! What an end user may know of itself (`docs/api-design.md`).
 
 use assistiv_core::billing::{Budget, OwnBudget, Period};
 use assistiv_core::clock::Timestamp;

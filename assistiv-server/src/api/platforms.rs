@@ -1,4 +1,4 @@
-//! Platforms (API specification, sections 3.1 and 4).
+//! Platforms (`docs/api-design.md`).
 
 use assistiv_core::auth::Principal;
 use assistiv_core::clock::Timestamp;

@@ -1,4 +1,4 @@
-//! Platform wallets (API specification, section 8).
+//! Platform wallets (`docs/api-design.md`).
 
 use assistiv_core::billing::{
     EntryKind, EntryWithBalance, PostedEntry, ReadWallet, TopUpWallet, UpdateWallet, Wallet,

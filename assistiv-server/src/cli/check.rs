@@ -6,7 +6,7 @@ use super::{CliError, terminal};
 use crate::config::{Config, reference_markdown};
 use crate::node;
 
-/// Validates everything that a start would need, and changes nothing.
+/// Validates everything that can be told without the database, and changes nothing.
 pub(super) fn run(config: Result<Config, CliError>, json: bool) -> Result<ExitCode, CliError> {
     let problems: Vec<String> = match config {
         Ok(config) => {

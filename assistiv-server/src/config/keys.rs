@@ -86,7 +86,7 @@ pub static KEYS: &[Key] = &[
         "security.operator_key",
         "security-operator-key",
         Absent("none until set up"),
-        "key of the operator: `sk-admin_` and 56 lower-case hexadecimal digits",
+        "operator key, as `assistiv-server setup` prints it",
         |c, _, v| {
             set_some(
                 &mut c.security.operator_key,

@@ -15,7 +15,7 @@ use http_body_util::BodyExt;
 pub struct BodyLimits {
     /// The largest body.
     pub bytes: usize,
-    /// The longest time without [`PROGRESS`] more bytes.
+    /// The longest time without another kibibyte.
     pub stall: Duration,
 }
 

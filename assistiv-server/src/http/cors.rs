@@ -1,4 +1,4 @@
-//! Cross-origin calls (API specification, section 1.7).
+//! Cross-origin calls (`docs/api-design.md`).
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,

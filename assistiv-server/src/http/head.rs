@@ -1,4 +1,4 @@
-//! Checks on the head of a request that hold for every route (API specification, section 1.2).
+//! Checks on the head of a request that hold for every route (`docs/api-design.md`).
 
 use std::net::Ipv6Addr;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The key that a request presents (API specification, section 2.1).
+//! The key that a request presents (`docs/api-design.md`).
 
 use assistiv_core::auth::{AuthError, PresentedKey};
 use http::HeaderMap;

@@ -1,4 +1,4 @@
-//! `GET /v1/models` and `GET /v1/models/{model}`, in OpenAI's shape (API specification, section 13).
+//! `GET /v1/models` and `GET /v1/models/{model}`, in OpenAI's shape (`docs/api-design.md`).
 
 use assistiv_core::auth::PresentedKey;
 use assistiv_core::routing::ListedModel;

@@ -1,4 +1,4 @@
-//! Errors as HTTP responses (API specification, sections 1.3 and 23).
+//! Errors as HTTP responses (`docs/api-design.md`).
 
 use std::sync::Arc;
 

@@ -72,7 +72,7 @@ impl<'a> Route<'a> {
     }
 }
 
-/// Whether browsers on other origins may call the path (API specification, section 1.7).
+/// Whether browsers on other origins may call the path (`docs/api-design.md`).
 pub(super) fn is_cross_origin(path: &str) -> bool {
     let within = |root: &str| {
         path.strip_prefix(root)

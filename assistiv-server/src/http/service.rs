@@ -53,7 +53,7 @@ pub struct HttpOptions {
 /// The whole API: inference, models, health checks, and the management router.
 ///
 /// Takes requests from any HTTP server and never fails: what goes wrong is a response. Each response carries
-/// `X-Request-Id`, each error the envelope of the API specification, section 1.3. A request whose future or
+/// `X-Request-Id`, each error the envelope of `docs/api-design.md`. A request whose future or
 /// response body is dropped is cancelled, and its call is settled for what was delivered until then.
 ///
 /// The server in front decides about framing, time limits of heads and idle connections, and the size of the

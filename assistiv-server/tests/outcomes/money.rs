@@ -309,12 +309,6 @@ async fn a_stream_ends_when_the_funds_do() {
             ..overran
         }])
         .await;
-    assert!(
-        world
-            .mock
-            .wait_dropped(1, std::time::Duration::from_secs(10))
-            .await
-    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -378,6 +378,7 @@ impl Settlement {
                 .map(|(account, amount)| (account, amount.negated())),
             budget: charge.budget.as_ref().map(give_back),
             metered: None,
+            metadata: Default::default(),
             reason: Some("the answer was not delivered".to_owned()),
             ..charge.clone()
         };

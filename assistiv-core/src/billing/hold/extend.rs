@@ -124,7 +124,14 @@ impl Held {
             Some(Side::Budget(Some(short))) => Funds::Exhausted {
                 of_budget: Some(short),
             },
-            Some(Side::Budget(None)) | None => Funds::Exhausted {
+            // Paused, or switched off: whatever it limits is not to be had.
+            Some(Side::Budget(None)) => {
+                let limited = Dimension::ALL.into_iter().find(|d| enforced.contains(*d));
+                Funds::Exhausted {
+                    of_budget: dimension.or(limited),
+                }
+            }
+            None => Funds::Exhausted {
                 of_budget: dimension,
             },
         }

@@ -171,7 +171,7 @@ pub async fn charges_after_the_boundary_count_for_the_new_period(world: &World) 
     charge(1, 10).await;
     world.set_clock("2026-03-16T00:00:01Z");
     charge(2, 20).await;
-    // Example E9 of the billing specification: used is what came since the boundary.
+    // Example E9 of `docs/ledger.md`: used is what came since the boundary.
     let budget = world.budget(&acme, &ann).await;
     assert_eq!(
         (budget.used_usd, budget.used_tokens),

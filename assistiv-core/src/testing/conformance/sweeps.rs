@@ -29,7 +29,7 @@ async fn is_fenced(world: &World, node: NodeId, lane: Lane) -> bool {
         .fenced
 }
 
-/// Example E6 of the billing specification: what was recorded is charged, what was only held or
+/// Example E6 of `docs/ledger.md`: what was recorded is charged, what was only held or
 /// not durable is not, and a second sweep finds nothing.
 pub async fn a_sweep_charges_streams_once_and_returns_slots(world: &World) {
     let acme = world.tenant("acme").await;

@@ -1,4 +1,4 @@
-//! Ledger entries of a budget on the wire (API specification, sections 9.5 and 9.9).
+//! Ledger entries of a budget on the wire (`docs/api-design.md`).
 
 use assistiv_core::billing::{Budget, EntryKind, PostedEntry};
 use assistiv_core::clock::Timestamp;
