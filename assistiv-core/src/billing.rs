@@ -45,12 +45,15 @@ pub use ledger::{
     BudgetLegs, ChargeFlags, EntryKind, EntrySource, EntryWithBalance, LedgerEntry, Metered,
 };
 pub use meter::{CountMethod, Ending};
-pub use options::{BeforeFirstByte, BillingOptions, DeliveryGate, LastRequest, MidstreamError};
+pub use options::{
+    BeforeFirstByte, BillingOptions, DeliveryGate, GateTimeoutAction, LastRequest, MidstreamError,
+    OnExhausted, OutagePolicy, SuspendInflight,
+};
 pub use period::{Bounds, Period, ZoneError, ZoneName};
 pub use price::{LongContext, Price, Rate, Rates, Usage};
 pub use store::{
-    AccountAudit, Lane, LanePosition, LeaseBatch, LedgerStore, OpenStream, SettleBatch, Sweep,
-    Swept,
+    AccountAudit, Control, ControlOp, Lane, LanePosition, LateSettlement, LeaseBatch, LedgerStore,
+    OpenStream, SettleBatch, Sweep, Swept, UnconfirmedDelivery,
 };
 
 use serde_json::Value;

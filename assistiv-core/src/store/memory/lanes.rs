@@ -253,6 +253,7 @@ fn leased(
             account: request.account,
             granted,
             free,
+            elsewhere: Amounts::ZERO,
             policy,
             reset_due,
         },
