@@ -112,6 +112,21 @@ pub trait Decoder: Send + 'static {
 
 // === impl Encoded ===
 
+impl Encoded {
+    /// The request, unless a known parameter had to be left out: for platforms that would rather know.
+    ///
+    /// # Errors
+    /// [`ProviderErrorKind::UnsupportedValue`] for the first one.
+    pub fn strict(self) -> Result<Self, ProviderError> {
+        match self.dropped.first_hint() {
+            None => Ok(self),
+            Some(name) => Err(ProviderError::new(ProviderErrorKind::UnsupportedValue)
+                .with_param(name)
+                .with_message(format!("this model does not take `{name}`"))),
+        }
+    }
+}
+
 impl From<http::Request<Bytes>> for Encoded {
     fn from(request: http::Request<Bytes>) -> Self {
         Self {

@@ -9,8 +9,6 @@ mod choice;
 mod classify;
 mod dialect;
 mod encode;
-mod retry_after;
-mod scrub;
 mod stream;
 mod usage;
 mod whole;

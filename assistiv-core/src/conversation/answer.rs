@@ -38,6 +38,9 @@ pub enum AnswerEvent<'a> {
     Arguments(&'a str),
     /// What the provider says was used up to now. Later reports replace earlier ones.
     Usage(UsageReport),
+    /// What the provider says the input was, before it generates anything. No report of the output, which only
+    /// [`Usage`](Self::Usage) is.
+    Input(UsageReport),
     /// The service tier that the provider says it has used.
     Tier(&'a str),
     /// The answer is complete: nothing that follows can spoil it. Usage may still come.

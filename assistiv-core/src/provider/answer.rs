@@ -77,6 +77,7 @@ impl AnswerWriter {
                 return self.begin_call(*id, name, state.clone(), out);
             }
             AnswerEvent::Usage(report) => out.report(report.usage),
+            AnswerEvent::Input(report) => out.report_input(report.usage),
             AnswerEvent::Tier(tier) => out.report_tier(tier),
             AnswerEvent::Finished { .. } => {
                 self.end_call(out);

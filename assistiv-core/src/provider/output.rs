@@ -21,6 +21,7 @@ pub enum Piece {
 pub struct Output {
     pieces: VecDeque<Piece>,
     usage: Option<Usage>,
+    input: Option<Usage>,
     service_tier: Option<String>,
     content_bytes: u64,
     complete: bool,
@@ -58,6 +59,12 @@ impl Output {
     /// Takes note of the provider's usage report. The last one counts; a zero is a report, too.
     pub fn report(&mut self, usage: Usage) {
         self.usage = Some(usage);
+    }
+
+    /// Takes note of the input that the provider reports before it has generated anything. Should the answer break
+    /// off without a report, only its output has to be counted.
+    pub fn report_input(&mut self, usage: Usage) {
+        self.input = Some(usage);
     }
 
     /// Takes note of the service tier that the provider reports.
@@ -105,6 +112,11 @@ impl Output {
     /// The usage reported so far.
     pub fn usage(&self) -> Option<&Usage> {
         self.usage.as_ref()
+    }
+
+    /// The input reported before anything was generated; its output is 0.
+    pub fn input(&self) -> Option<&Usage> {
+        self.input.as_ref()
     }
 
     /// The service tier reported so far.
