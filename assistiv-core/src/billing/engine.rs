@@ -107,7 +107,8 @@ impl Billing {
         options: BillingOptions,
     ) -> Result<Self, StoreError> {
         let scope = SweeperScope::engine();
-        for swept in store.sweep(&scope, Sweep::All).await? {
+        let unconfirmed = options.unconfirmed_delivery;
+        for swept in store.sweep(&scope, Sweep::All, unconfirmed).await? {
             tracing::warn!(
                 streams = swept.streams,
                 slots = swept.slots,
@@ -115,7 +116,9 @@ impl Billing {
                 "swept a node that did not close"
             );
         }
-        let node = store.open_node(&scope, Uuid::now_v7(), "assistiv").await?;
+        let node = store
+            .open_node(&scope, Uuid::now_v7(), "assistiv", options.ttl)
+            .await?;
         let engine = Arc::new(Engine {
             permits: Arc::new(Semaphore::new(options.queue_max)),
             budgets: BudgetDirectory::new(store.clone()),

@@ -28,6 +28,8 @@ pub struct LeaseGrant {
     pub granted: Amounts,
     /// What is left unleased.
     pub free: Amounts,
+    /// What other nodes hold of it, reserved or idle. Zero where only one process can hold slots.
+    pub elsewhere: Amounts,
     /// The account's policy at that moment.
     pub policy: AccountPolicy,
     /// A period reset is due: nothing was granted, apply it and ask again.

@@ -21,6 +21,8 @@ pub enum EntryKind {
     Refund = 3,
     /// Money put into a wallet.
     TopUp = 10,
+    /// A wallet was adjusted by the operator, or by a re-rating.
+    WalletAdjustment = 11,
     /// A budget was made.
     OpeningBalance = 20,
     /// A budget's limits were raised.
@@ -35,6 +37,8 @@ pub enum EntryKind {
     Unsuspend = 27,
     /// A period began.
     PeriodReset = 25,
+    /// The display ledger was set, topped up, adjusted or switched off.
+    Display = 26,
 }
 
 /// Who caused an entry.
@@ -133,11 +137,12 @@ pub struct EntryWithBalance {
 impl EntryKind {
     /// From the number that backends store.
     pub fn from_number(number: i16) -> Option<Self> {
-        const ALL: [EntryKind; 11] = [
+        const ALL: [EntryKind; 13] = [
             EntryKind::Charge,
             EntryKind::Correction,
             EntryKind::Refund,
             EntryKind::TopUp,
+            EntryKind::WalletAdjustment,
             EntryKind::OpeningBalance,
             EntryKind::BudgetTopUp,
             EntryKind::Debit,
@@ -145,6 +150,7 @@ impl EntryKind {
             EntryKind::Suspend,
             EntryKind::Unsuspend,
             EntryKind::PeriodReset,
+            EntryKind::Display,
         ];
         ALL.into_iter().find(|kind| *kind as i16 == number)
     }

@@ -1,11 +1,14 @@
 //! What the billing engine asks of a backend.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::account::{AccountKind, Budget, Wallet};
 use super::act::{ActContext, ActRefusal, Applied, Idempotency, LedgerAct};
 use super::amounts::{Amounts, Legs};
+use super::control::Control;
 use super::lease::{LeaseGrant, LeaseRequest};
 use super::ledger::{EntryWithBalance, LedgerEntry};
 use crate::auth::{OperatorScope, PlatformScope, SweeperScope};
@@ -99,8 +102,48 @@ pub struct Swept {
 /// Which nodes to sweep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sweep {
-    /// All that are not closed: at the start of a process that alone owns the database.
+    /// All that are not closed: at the start of a process that alone owns the database. A database that several
+    /// processes may use treats it as [`Sweep::Expired`] without grace.
     All,
+    /// Those that have sent no heartbeat until their time ran out, and then `grace` more. Nodes that another
+    /// sweeper has in its hands are passed over.
+    Expired {
+        /// What is added to the time that a node was given.
+        grace: Duration,
+    },
+}
+
+/// What a sweep does with charges whose delivery cannot be proved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnconfirmedDelivery {
+    /// The charge stands, listed until an operator resolves it.
+    #[default]
+    Stands,
+    /// It is refunded in the transaction of the sweep, and listed as refunded.
+    Refund,
+}
+
+/// What became of a charge whose delivery cannot be proved. The numbers are those that backends store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Resolution {
+    /// Nobody has decided yet.
+    #[default]
+    Open = 0,
+    /// The charge stands.
+    Stands = 1,
+    /// It was refunded.
+    Refunded = 2,
+}
+
+/// What the late path did with a stream that a sweep had charged already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LateSettlement {
+    /// The charge of the sweep was exact, or was corrected before.
+    Exact,
+    /// One correction was posted.
+    Corrected,
+    /// There is no charge: the stream was never recorded, and is not charged.
+    Uncharged,
 }
 
 /// One account's sums, which must agree: `free + slots = ledger` in every dimension.
@@ -139,13 +182,36 @@ impl AccountAudit {
 /// the backend's own.
 #[async_trait]
 pub trait LedgerStore: Send + Sync + 'static {
-    /// Registers a run of a process, with both lanes open at 0.
+    /// Whether other processes may use the same database: then nodes need heartbeats, and slots may be recalled.
+    fn is_shared(&self) -> bool;
+
+    /// Registers a run of a process, with both lanes open at 0. Without a heartbeat it is dead after `ttl`, by the
+    /// clock of the backend.
     async fn open_node(
         &self,
         scope: &SweeperScope,
         instance: Uuid,
         name: &str,
+        ttl: Duration,
     ) -> Result<NodeId, StoreError>;
+
+    /// Says that a node is alive for `ttl` more, and up to which number it has acted on messages.
+    ///
+    /// # Errors
+    /// [`StoreError::Lost`] when the node was fenced or closed.
+    async fn heartbeat(
+        &self,
+        scope: &SweeperScope,
+        node: NodeId,
+        ttl: Duration,
+        acked_control: i64,
+    ) -> Result<(), StoreError>;
+
+    /// Marks a node that authorises nothing more and ends in good order.
+    ///
+    /// # Errors
+    /// [`StoreError::Lost`] when the node was fenced or closed.
+    async fn drain_node(&self, scope: &SweeperScope, node: NodeId) -> Result<(), StoreError>;
 
     /// Marks a node that has settled everything and returned its slots as closed. What is left of its slots
     /// returns to the accounts.
@@ -153,7 +219,64 @@ pub trait LedgerStore: Send + Sync + 'static {
 
     /// Fences dead nodes, charges their open streams what was recorded, returns their slots, and lists charges
     /// whose delivery cannot be proved.
-    async fn sweep(&self, scope: &SweeperScope, which: Sweep) -> Result<Vec<Swept>, StoreError>;
+    /// Each node in a transaction of its own.
+    async fn sweep(
+        &self,
+        scope: &SweeperScope,
+        which: Sweep,
+        unconfirmed: UnconfirmedDelivery,
+    ) -> Result<Vec<Swept>, StoreError>;
+
+    /// Posts the exact cost of a stream that was recorded by a node which was fenced meanwhile: the difference to
+    /// what the sweep charged, once, as a correction with the uid of [`LedgerEntry::correction_uid`].
+    ///
+    /// `exact` is the charge as it would have been posted. Changes the accounts' free parts.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] while the stream's record still stands, that is before the sweep: try again.
+    /// [`StoreError::Corrupt`] when the charge stands on other accounts than `exact`.
+    async fn settle_late(
+        &self,
+        scope: &SweeperScope,
+        exact: &LedgerEntry,
+    ) -> Result<LateSettlement, StoreError>;
+
+    /// What the node's slot of an account holds, for memory that lost a reply.
+    async fn slot(
+        &self,
+        scope: &SweeperScope,
+        node: NodeId,
+        account: AccountId,
+    ) -> Result<Amounts, StoreError>;
+
+    /// Asks all other nodes to return what they do not use of an account; at most one message for each account and
+    /// second. Returns the number of the message, which may be one that another node has sent just before.
+    async fn recall(&self, scope: &SweeperScope, account: AccountId) -> Result<i64, StoreError>;
+
+    /// Messages of the last 30 seconds, in the order of their numbers: callers drop those that they have seen.
+    ///
+    /// Whoever sees a message sees all that have smaller numbers, so a node may acknowledge the greatest number of
+    /// what it has acted on.
+    async fn controls(&self, scope: &SweeperScope) -> Result<Vec<Control>, StoreError>;
+
+    /// Whether every live node other than `except` has acted on the messages up to `seq`. Nodes whose time ran out
+    /// and nodes that drain authorise nothing and are not waited for.
+    async fn is_acked(
+        &self,
+        scope: &SweeperScope,
+        seq: i64,
+        except: Option<NodeId>,
+    ) -> Result<bool, StoreError>;
+
+    /// Accounts of active budgets whose period is over, at most `most`, oldest boundary first.
+    async fn due_periods(
+        &self,
+        scope: &SweeperScope,
+        most: u32,
+    ) -> Result<Vec<AccountId>, StoreError>;
+
+    /// Removes messages older than an hour.
+    async fn prune_controls(&self, scope: &SweeperScope) -> Result<u64, StoreError>;
 
     /// Where a lane stands: tells whether a batch whose outcome is unknown was applied.
     async fn lane(

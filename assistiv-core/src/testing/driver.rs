@@ -26,7 +26,12 @@ impl Driver {
         let node = world
             .stores
             .ledger
-            .open_node(&scopes::engine(), instance, "driver")
+            .open_node(
+                &scopes::engine(),
+                instance,
+                "driver",
+                std::time::Duration::from_secs(10),
+            )
             .await;
         Self {
             node: node.unwrap(),

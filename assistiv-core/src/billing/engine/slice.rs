@@ -333,6 +333,7 @@ mod tests {
             account: AccountId(1),
             granted,
             free: Amounts::ZERO,
+            elsewhere: Amounts::ZERO,
             policy,
             reset_due: false,
         }

@@ -11,6 +11,8 @@ mod statement;
 mod sweep;
 pub(super) mod write;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use sea_orm::{ColumnTrait, ConnectionTrait, QuerySelect, Select};
 use uuid::Uuid;
@@ -21,29 +23,99 @@ use super::error::{corrupt, failed};
 use super::query::{Sums, sum};
 use crate::auth::{OperatorScope, PlatformScope, SweeperScope};
 use crate::billing::{
-    AccountAudit, ActContext, ActRefusal, Amounts, Applied, Budget, EntryWithBalance, Idempotency,
-    Lane, LanePosition, LeaseBatch, LeaseGrant, LedgerAct, LedgerEntry, LedgerStore, SettleBatch,
-    Sweep, Swept, Wallet,
+    AccountAudit, ActContext, ActRefusal, Amounts, Applied, Budget, Control, EntryWithBalance,
+    Idempotency, Lane, LanePosition, LateSettlement, LeaseBatch, LeaseGrant, LedgerAct,
+    LedgerEntry, LedgerStore, SettleBatch, Sweep, Swept, UnconfirmedDelivery, Wallet,
 };
 use crate::id::{AccountId, EndUserId, EntryId, NodeId};
 use crate::store::{Listed, Page, StoreError};
 
 #[async_trait]
 impl LedgerStore for SqlStore {
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     async fn open_node(
         &self,
         scope: &SweeperScope,
         instance: Uuid,
         name: &str,
+        _ttl: Duration,
     ) -> Result<NodeId, StoreError> {
         nodes::open(self, scope, instance, name).await
+    }
+
+    async fn heartbeat(
+        &self,
+        _scope: &SweeperScope,
+        _node: NodeId,
+        _ttl: Duration,
+        _acked_control: i64,
+    ) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn drain_node(&self, _scope: &SweeperScope, _node: NodeId) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn settle_late(
+        &self,
+        _scope: &SweeperScope,
+        _exact: &LedgerEntry,
+    ) -> Result<LateSettlement, StoreError> {
+        Ok(LateSettlement::Uncharged)
+    }
+
+    async fn slot(
+        &self,
+        _scope: &SweeperScope,
+        _node: NodeId,
+        _account: AccountId,
+    ) -> Result<Amounts, StoreError> {
+        Ok(Amounts::ZERO)
+    }
+
+    async fn recall(&self, _scope: &SweeperScope, _account: AccountId) -> Result<i64, StoreError> {
+        Ok(0)
+    }
+
+    async fn controls(&self, _scope: &SweeperScope) -> Result<Vec<Control>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn is_acked(
+        &self,
+        _scope: &SweeperScope,
+        _seq: i64,
+        _except: Option<NodeId>,
+    ) -> Result<bool, StoreError> {
+        Ok(true)
+    }
+
+    async fn due_periods(
+        &self,
+        _scope: &SweeperScope,
+        _most: u32,
+    ) -> Result<Vec<AccountId>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn prune_controls(&self, _scope: &SweeperScope) -> Result<u64, StoreError> {
+        Ok(0)
     }
 
     async fn close_node(&self, scope: &SweeperScope, node: NodeId) -> Result<(), StoreError> {
         sweep::close(self, scope, node).await
     }
 
-    async fn sweep(&self, scope: &SweeperScope, which: Sweep) -> Result<Vec<Swept>, StoreError> {
+    async fn sweep(
+        &self,
+        scope: &SweeperScope,
+        which: Sweep,
+        _unconfirmed: UnconfirmedDelivery,
+    ) -> Result<Vec<Swept>, StoreError> {
         sweep::sweep(self, scope, which).await
     }
 

@@ -4,6 +4,7 @@
 use super::assert_lost;
 use crate::billing::{
     Amounts, ChargeFlags, EntryKind, EntrySource, Lane, LeaseRequest, SettleBatch, Sweep, Swept,
+    UnconfirmedDelivery,
 };
 use crate::id::NodeId;
 use crate::testing::driver::Driver;
@@ -14,7 +15,7 @@ async fn sweep(world: &World) -> Vec<Swept> {
     world
         .stores
         .ledger
-        .sweep(&scopes::engine(), Sweep::All)
+        .sweep(&scopes::engine(), Sweep::All, UnconfirmedDelivery::Stands)
         .await
         .unwrap()
 }

@@ -82,6 +82,7 @@ fn decide(
         account: request.account,
         granted,
         free: account.free(),
+        elsewhere: Amounts::ZERO,
         policy,
         reset_due,
     })

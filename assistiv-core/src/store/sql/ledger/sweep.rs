@@ -52,6 +52,7 @@ pub(super) async fn sweep(
 ) -> Result<Vec<Swept>, StoreError> {
     let dead = match which {
         Sweep::All => node::Entity::not_closed(scope),
+        Sweep::Expired { .. } => return Ok(Vec::new()),
     };
     let dead = dead.all(store.reader()).await.map_err(failed)?;
     let mut swept = Vec::with_capacity(dead.len());

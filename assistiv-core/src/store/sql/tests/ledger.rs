@@ -2,7 +2,7 @@ use super::*;
 use crate::billing::{
     AccountKind, Amounts, BudgetLegs, BudgetTerms, EntryKind, EntrySource, Lane, LeaseBatch,
     LeaseRequest, LedgerAct, LedgerEntry, Legs, Limits, NewBudget, OpenStream, Period, SettleBatch,
-    Sweep,
+    Sweep, UnconfirmedDelivery,
 };
 use crate::id::{AccountId, BudgetId, ModelId, NodeId, PriceId};
 
@@ -60,7 +60,12 @@ pub(super) fn charge(
 impl Bench {
     pub(super) async fn node(&self) -> NodeId {
         self.store
-            .open_node(&engine(), uuid::Uuid::now_v7(), "test")
+            .open_node(
+                &engine(),
+                uuid::Uuid::now_v7(),
+                "test",
+                std::time::Duration::from_secs(10),
+            )
             .await
             .unwrap()
     }
@@ -230,7 +235,7 @@ async fn a_lease_moves_what_is_free() {
     assert!(
         bench
             .store
-            .sweep(&engine(), Sweep::All)
+            .sweep(&engine(), Sweep::All, UnconfirmedDelivery::Stands)
             .await
             .unwrap()
             .is_empty()
@@ -292,7 +297,11 @@ async fn a_dead_node_is_charged_what_was_recorded() {
     let open = bench.store.audit(&operator()).await.unwrap();
     assert!(open.iter().all(|account| account.open_streams == 1));
 
-    let swept = bench.store.sweep(&engine(), Sweep::All).await.unwrap();
+    let swept = bench
+        .store
+        .sweep(&engine(), Sweep::All, UnconfirmedDelivery::Stands)
+        .await
+        .unwrap();
     assert_eq!(swept.len(), 1);
     assert_eq!(
         (swept[0].streams, swept[0].slots, swept[0].unconfirmed),
@@ -301,7 +310,7 @@ async fn a_dead_node_is_charged_what_was_recorded() {
     assert!(
         bench
             .store
-            .sweep(&engine(), Sweep::All)
+            .sweep(&engine(), Sweep::All, UnconfirmedDelivery::Stands)
             .await
             .unwrap()
             .is_empty()

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::sums::Model;
-use crate::billing::{Amounts, BudgetTerms, Limits, OpenStream, Sweep};
+use crate::billing::{Amounts, BudgetTerms, Limits, OpenStream, Sweep, UnconfirmedDelivery};
 use crate::clock::Timestamp;
 use crate::id::{AccountId, PlatformId};
 use crate::money::NanoUsd;
@@ -204,7 +204,10 @@ impl<'w> Play<'w> {
 
     async fn sweep_all(&mut self) {
         let ledger = &self.world.stores.ledger;
-        let swept = ledger.sweep(&scopes::engine(), Sweep::All).await.unwrap();
+        let swept = ledger
+            .sweep(&scopes::engine(), Sweep::All, UnconfirmedDelivery::Stands)
+            .await
+            .unwrap();
         let streams: u64 = swept.iter().map(|swept| swept.streams).sum();
         assert_eq!(streams, self.streams.len() as u64, "{}", self.trail);
         for (_, stream) in std::mem::take(&mut self.streams) {
