@@ -21,7 +21,7 @@ use super::{COST_USD, LOG_ID, MAX_TOKENS, OVERHEAD_US, PROVIDER};
 use crate::Error;
 use crate::billing::{Ending, Hold, OpenGate};
 use crate::call::{Funded, Planned};
-use crate::provider::{Piece, ProviderError, ProviderErrorKind, UpstreamBody};
+use crate::provider::{Encoded, Piece, ProviderError, ProviderErrorKind, UpstreamBody};
 use crate::routing::Target;
 use crate::runtime::Runtime;
 
@@ -214,7 +214,7 @@ impl Shared {
         first_byte_at: Instant,
     ) -> Result<UpstreamBody, ProviderError> {
         let provider = &target.registered.provider;
-        let mut request = provider.encode(&planned.request, target)?;
+        let Encoded { mut request, .. } = provider.encode(&planned.request, target)?;
         if let Some(credential) = &target.credential {
             provider.authorize(&mut request, credential).await?;
         }
