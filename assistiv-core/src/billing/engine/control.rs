@@ -9,7 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::Engine;
 use super::epoch::Epoch;
 use crate::auth::SweeperScope;
-use crate::billing::store::{Control, ControlOp};
+use crate::billing::{Control, ControlOp};
 use crate::id::AccountId;
 
 /// How often messages are read. A nudge makes it at once.
