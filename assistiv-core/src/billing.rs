@@ -44,6 +44,7 @@ pub use lease::{LeaseGrant, LeaseRequest, grant};
 pub use ledger::{
     BudgetLegs, ChargeFlags, EntryKind, EntrySource, EntryWithBalance, LedgerEntry, Metered,
 };
+pub(crate) use meter::Bill;
 pub use meter::{CountMethod, Ending};
 pub use options::{
     BeforeFirstByte, BillingOptions, DeliveryGate, GateTimeoutAction, LastRequest, MidstreamError,
@@ -53,7 +54,7 @@ pub use period::{Bounds, Period, ZoneError, ZoneName};
 pub use price::{LongContext, Price, Rate, Rates, Usage};
 pub use store::{
     AccountAudit, Control, ControlOp, Lane, LanePosition, LateSettlement, LeaseBatch, LedgerStore,
-    OpenStream, SettleBatch, Sweep, Swept, UnconfirmedDelivery,
+    OpenStream, PostedCharge, SettleBatch, Sweep, Swept, UnconfirmedDelivery,
 };
 
 use serde_json::Value;

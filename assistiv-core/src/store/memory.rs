@@ -10,6 +10,7 @@ mod keys;
 mod lanes;
 mod ledger;
 mod llm_configs;
+mod logs;
 mod tenancy;
 
 use std::cmp::Reverse;
@@ -19,6 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::books::Books;
 use self::lanes::Nodes;
+use self::logs::LogBook;
 use super::{Listed, Page, StoreError, StoredSecret, Stores};
 use crate::auth::KeyDigest;
 use crate::clock::{Clock, Timestamp};
@@ -32,6 +34,7 @@ use crate::tenancy::{EndUser, Platform, PlatformSlug};
 pub struct MemoryStore {
     clock: Arc<dyn Clock>,
     state: Arc<Mutex<State>>,
+    logs: Arc<Mutex<LogBook>>,
 }
 
 #[derive(Default)]
@@ -55,6 +58,7 @@ impl MemoryStore {
         Self {
             clock,
             state: Arc::default(),
+            logs: Arc::default(),
         }
     }
 
@@ -65,6 +69,11 @@ impl MemoryStore {
 
     fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// The log has a mutex of its own: nobody waits for it who moves money.
+    fn logs(&self) -> MutexGuard<'_, LogBook> {
+        self.logs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A panic elsewhere does not make the state unusable: no act leaves it half-written.
@@ -80,7 +89,8 @@ impl From<MemoryStore> for Stores {
             tenancy: store.clone(),
             keys: store.clone(),
             llm_configs: store.clone(),
-            ledger: store,
+            ledger: store.clone(),
+            logs: store,
         }
     }
 }

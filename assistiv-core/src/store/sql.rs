@@ -20,6 +20,7 @@ mod keys;
 mod ledger;
 mod llm_configs;
 mod lock;
+mod logs;
 mod migrations;
 mod query;
 mod settings;
@@ -53,6 +54,7 @@ const PREPARED_STATEMENTS: usize = 256;
 /// Where the database is and how it is used.
 pub struct SqlOptions {
     path: PathBuf,
+    synchronous: SqliteSynchronous,
     read_connections: u32,
     clock: Arc<dyn Clock>,
 }
@@ -61,9 +63,16 @@ pub struct SqlOptions {
 #[derive(Clone)]
 pub struct SqlStore(Arc<Inner>);
 
+/// Where the request log is: in a file of its own, so that it does not share the commits of money.
+struct LogDatabase {
+    writer: DatabaseConnection,
+    reader: DatabaseConnection,
+}
+
 struct Inner {
     writer: DatabaseConnection,
     reader: DatabaseConnection,
+    logs: LogDatabase,
     clock: Arc<dyn Clock>,
     /// Last, so that it is released after the connections are gone.
     _lock: ProcessLock,
@@ -76,6 +85,7 @@ impl SqlOptions {
     pub fn sqlite(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
+            synchronous: SqliteSynchronous::Full,
             read_connections: 4,
             clock: Arc::new(SystemClock),
         }
@@ -95,10 +105,29 @@ impl SqlOptions {
         self
     }
 
+    /// The database of the request log, beside the main one: `assistiv-logs.db` for `assistiv.db`. A
+    /// power cut may take the last rows along; they are written again from the ledger.
+    fn logs(&self) -> Self {
+        let stem = self.path.file_stem().unwrap_or_default();
+        let mut name = stem.to_owned();
+        name.push("-logs");
+        if let Some(extension) = self.path.extension() {
+            name.push(".");
+            name.push(extension);
+        }
+        Self {
+            path: self.path.with_file_name(name),
+            synchronous: SqliteSynchronous::Normal,
+            read_connections: self.read_connections,
+            clock: self.clock.clone(),
+        }
+    }
+
     fn connect(&self, access: Access) -> ConnectOptions {
         // The options are a URL; the path is set below, where no character of it has a meaning.
         let mut options = ConnectOptions::new("sqlite:by-path");
         let path = self.path.clone();
+        let synchronous = self.synchronous;
         let connections = match access {
             Access::Write => 1,
             Access::Read => self.read_connections,
@@ -122,7 +151,7 @@ impl SqlOptions {
                     Access::Write => shared
                         .create_if_missing(true)
                         .journal_mode(SqliteJournalMode::Wal)
-                        .synchronous(SqliteSynchronous::Full),
+                        .synchronous(synchronous),
                     Access::Read => shared.read_only(true),
                 }
             });
@@ -162,9 +191,21 @@ impl SqlStore {
         let reader = Database::connect(options.connect(Access::Read))
             .await
             .map_err(failed)?;
+        let logs = options.logs();
+        let log_writer = Database::connect(logs.connect(Access::Write))
+            .await
+            .map_err(failed)?;
+        migrations::migrate_logs(&log_writer).await?;
+        let log_reader = Database::connect(logs.connect(Access::Read))
+            .await
+            .map_err(failed)?;
         Ok(Self(Arc::new(Inner {
             writer,
             reader,
+            logs: LogDatabase {
+                writer: log_writer,
+                reader: log_reader,
+            },
             clock: options.clock,
             _lock: lock,
         })))
@@ -175,6 +216,8 @@ impl SqlStore {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn close(&self) -> Result<(), StoreError> {
+        self.0.logs.reader.close_by_ref().await.map_err(failed)?;
+        self.0.logs.writer.close_by_ref().await.map_err(failed)?;
         self.0.reader.close_by_ref().await.map_err(failed)?;
         self.0.writer.close_by_ref().await.map_err(failed)
     }
@@ -186,7 +229,8 @@ impl SqlStore {
             tenancy: this.clone(),
             keys: this.clone(),
             llm_configs: this.clone(),
-            ledger: this,
+            ledger: this.clone(),
+            logs: this,
         }
     }
 
@@ -201,42 +245,57 @@ impl SqlStore {
 
     /// Begins a transaction whose reads all see one state.
     async fn begin_read(&self) -> Result<DatabaseTransaction, StoreError> {
-        let options = match self.0.reader.get_database_backend() {
-            DbBackend::Sqlite => TransactionOptions {
-                sqlite_transaction_mode: Some(SqliteTransactionMode::Deferred),
-                ..TransactionOptions::default()
-            },
-            _ => TransactionOptions {
-                isolation_level: Some(IsolationLevel::RepeatableRead),
-                access_mode: Some(AccessMode::ReadOnly),
-                ..TransactionOptions::default()
-            },
-        };
-        self.0
-            .reader
-            .begin_with_options(options)
-            .await
-            .map_err(failed)
+        begin_read(&self.0.reader).await
     }
 
     /// Begins a transaction that writes. Dropping it undoes everything.
     async fn begin_write(&self) -> Result<DatabaseTransaction, StoreError> {
-        let options = match self.0.writer.get_database_backend() {
-            DbBackend::Sqlite => TransactionOptions {
-                sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-                ..TransactionOptions::default()
-            },
-            _ => TransactionOptions {
-                isolation_level: Some(IsolationLevel::ReadCommitted),
-                ..TransactionOptions::default()
-            },
-        };
-        self.0
-            .writer
-            .begin_with_options(options)
-            .await
-            .map_err(failed)
+        begin_write(&self.0.writer).await
     }
+
+    /// For reads of the request log, of a single statement.
+    fn log_reader(&self) -> &DatabaseConnection {
+        &self.0.logs.reader
+    }
+
+    /// Begins a transaction on the request log whose reads all see one state.
+    async fn begin_log_read(&self) -> Result<DatabaseTransaction, StoreError> {
+        begin_read(&self.0.logs.reader).await
+    }
+
+    /// Begins a transaction that writes to the request log.
+    async fn begin_log_write(&self) -> Result<DatabaseTransaction, StoreError> {
+        begin_write(&self.0.logs.writer).await
+    }
+}
+
+async fn begin_read(db: &DatabaseConnection) -> Result<DatabaseTransaction, StoreError> {
+    let options = match db.get_database_backend() {
+        DbBackend::Sqlite => TransactionOptions {
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Deferred),
+            ..TransactionOptions::default()
+        },
+        _ => TransactionOptions {
+            isolation_level: Some(IsolationLevel::RepeatableRead),
+            access_mode: Some(AccessMode::ReadOnly),
+            ..TransactionOptions::default()
+        },
+    };
+    db.begin_with_options(options).await.map_err(failed)
+}
+
+async fn begin_write(db: &DatabaseConnection) -> Result<DatabaseTransaction, StoreError> {
+    let options = match db.get_database_backend() {
+        DbBackend::Sqlite => TransactionOptions {
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        },
+        _ => TransactionOptions {
+            isolation_level: Some(IsolationLevel::ReadCommitted),
+            ..TransactionOptions::default()
+        },
+    };
+    db.begin_with_options(options).await.map_err(failed)
 }
 
 impl From<SqlStore> for Stores {

@@ -20,6 +20,7 @@ use crate::billing::amounts::Amounts;
 use crate::billing::ledger::{BudgetLegs, EntryKind, LedgerEntry};
 use crate::billing::store::{Lane, LedgerStore, OpenStream, SettleBatch};
 use crate::id::{AccountId, EntryId, LogId, NodeId};
+use crate::logs::Fate;
 use crate::store::StoreError;
 
 const RETRY_FIRST: Duration = Duration::from_millis(20);
@@ -52,6 +53,8 @@ pub(crate) struct Settlement {
     /// Whether a record of the stream may have been sent.
     pub(crate) opened: bool,
     pub(crate) ticket: Arc<Ticket>,
+    /// Tells the log what becomes of the charge; dropped with a settlement that is not posted.
+    pub(crate) fate: Option<Fate>,
     pub(crate) ack: Option<Ack>,
     pub(crate) _permit: Option<OwnedSemaphorePermit>,
 }
@@ -262,6 +265,9 @@ impl SettleLane {
             }
         }
         for settlement in pending.settled {
+            if let Some(fate) = &settlement.fate {
+                fate.billed();
+            }
             for (slice, amount) in &settlement.debits {
                 slice.flushed(*amount);
                 if settlement.entry.kind == EntryKind::Refund {
@@ -396,6 +402,7 @@ impl Settlement {
             debits,
             opened: false,
             ticket: Arc::default(),
+            fate: None,
             ack: None,
             _permit: self._permit,
         }

@@ -9,6 +9,7 @@ use crate::billing::engine::{DeliveryToken, Engine, Ticket};
 use crate::billing::meter::CountMethod;
 use crate::billing::options::DeliveryGate;
 use crate::billing::{FundError, Legs, Usage};
+use crate::logs::DeliveryNote;
 
 /// Resolves when content may go out: the record that the answer began is durable.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub struct OpenGate(pub(super) Gate);
 pub struct SettleGate {
     pub(super) gate: Gate,
     pub(super) ticket: Arc<Ticket>,
+    /// Tells the log when the answer does not go out.
+    pub(super) delivery: Option<DeliveryNote>,
     pub(super) usage: Usage,
     pub(super) method: CountMethod,
     pub(super) legs: Legs,
@@ -100,6 +103,7 @@ impl SettleGate {
         Self {
             gate: Gate::Open,
             ticket: Arc::default(),
+            delivery: None,
             usage: Usage::default(),
             method: CountMethod::Reported,
             legs: Legs::ZERO,
@@ -115,21 +119,25 @@ impl SettleGate {
         let Self {
             gate,
             ticket,
+            delivery,
             usage,
             method,
             legs,
         } = self;
-        let settled = |delivery| Settled {
+        let settled = |token| Settled {
             usage,
             method,
             legs,
-            _delivery: delivery,
+            _delivery: token,
         };
         match gate.wait().await {
-            Ok(delivery) => Ok(settled(delivery)),
+            Ok(token) => Ok(settled(token)),
             // It became durable in the very moment in which the wait ended.
             Err(_) if !ticket.withdraw() => Ok(settled(None)),
-            Err(error) => Err(error),
+            Err(error) => {
+                undelivered(delivery);
+                Err(error)
+            }
         }
     }
 
@@ -141,17 +149,24 @@ impl SettleGate {
     pub async fn stream(self) -> Result<Settled, FundError> {
         let Self {
             gate,
+            delivery,
             usage,
             method,
             legs,
             ..
         } = self;
-        let delivery = gate.wait().await?;
+        let token = gate.wait().await.inspect_err(|_| undelivered(delivery))?;
         Ok(Settled {
             usage,
             method,
             legs,
-            _delivery: delivery,
+            _delivery: token,
         })
+    }
+}
+
+fn undelivered(answer: Option<DeliveryNote>) {
+    if let Some(answer) = answer {
+        answer.undelivered();
     }
 }
