@@ -15,5 +15,7 @@
 pub mod conformance;
 pub mod driver;
 pub mod fixtures;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod scopes;
 pub mod world;

@@ -182,6 +182,7 @@ impl GatewayBuilder {
         // The path of a call. Each layer stands where the type it needs is made:
         let dispatch = Dispatch::new(
             self.dispatch,
+            billing.options(),
             runtime.clone(),
             cut_streams.clone(),
             logs.clone(),

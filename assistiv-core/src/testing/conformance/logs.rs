@@ -198,8 +198,9 @@ pub async fn rows_follow_the_ledger(world: &World) {
         logs.resolve(&scopes::engine(), &[unknown, told])
             .await
             .unwrap();
-        let states = logs.states(&scopes::engine(), &[waiting.id, unknown.id]);
-        assert_eq!(states.await.unwrap(), [expected]);
+        let ids = [waiting.id, unknown.id];
+        let states = logs.states(&scopes::engine(), &ids).await.unwrap();
+        assert_eq!(states, [expected]);
         let sums = total(world, acme.platform.id).await;
         let billed = u64::from(expected.billing_status == BillingStatus::Billed);
         assert_eq!(
