@@ -54,7 +54,8 @@ impl Messages {
             self.highest = self.highest.max(control.seq);
         }
         self.seen = answer.iter().map(|control| control.seq).collect();
-        self.missing.retain(|_, since| now.duration_since(*since) < LATE_FOR);
+        self.missing
+            .retain(|_, since| now.duration_since(*since) < LATE_FOR);
         fresh
     }
 
@@ -68,8 +69,9 @@ impl Messages {
 
 /// Runs until the engine closes or the registration is lost.
 pub(super) async fn run(engine: Weak<Engine>, epoch: Arc<Epoch>) {
-    let Some((closing, nudged)) =
-        engine.upgrade().map(|engine| (engine.closing.clone(), engine.nudged.clone()))
+    let Some((closing, nudged)) = engine
+        .upgrade()
+        .map(|engine| (engine.closing.clone(), engine.nudged.clone()))
     else {
         return;
     };

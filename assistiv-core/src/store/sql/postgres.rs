@@ -2,6 +2,7 @@
 
 mod clock;
 mod connect;
+mod lanes;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -14,6 +15,7 @@ use sqlx::postgres::PgConnectOptions;
 
 use self::clock::ServerClock;
 use self::connect::Role;
+use self::lanes::LaneSession;
 use super::error::failed;
 use super::{Backend, Inner, SqlStore, migrations};
 use crate::clock::Clock;
@@ -33,6 +35,8 @@ pub(super) struct PoolSizes {
 pub(super) struct Server {
     /// None where the time was given.
     clock: Option<ServerClock>,
+    settle: LaneSession,
+    lease: LaneSession,
 }
 
 // === impl PoolSizes ===
@@ -58,7 +62,10 @@ impl Server {
     }
 
     /// Ends the sessions that are in no pool.
-    pub(super) async fn close(&self) {}
+    pub(super) async fn close(&self) {
+        self.settle.close().await;
+        self.lease.close().await;
+    }
 }
 
 /// Connects, checks that the server keeps what it acknowledges, and brings the schema up to date.
@@ -85,6 +92,8 @@ pub(super) async fn open(
         clock,
         backend: Backend::Postgres(Server {
             clock: server_clock,
+            settle: LaneSession::new(&options, Role::Settle),
+            lease: LaneSession::new(&options, Role::Lease),
         }),
     })))
 }
