@@ -21,8 +21,8 @@ use super::{Backend, Inner, SqlStore, migrations};
 use crate::clock::Clock;
 use crate::store::StoreError;
 
-/// The key of the advisory lock under which a schema is brought up to date: "assistiv" in ASCII.
-const MIGRATION_LOCK: i64 = 0x6173_7369_7374_6976;
+/// The key of the advisory lock under which a schema is brought up to date: "assistdb" in ASCII.
+const MIGRATION_LOCK: i64 = 0x6173_7369_7374_6462;
 
 /// How many sessions each pool has at most.
 #[derive(Clone, Copy)]

@@ -60,7 +60,8 @@ pub(super) static STATEMENT: LazyLock<String> = LazyLock::new(|| {
             WHERE b.id = ANY($4::bigint[]) AND EXISTS (SELECT 1 FROM fence)
             ORDER BY b.kind, b.id FOR UPDATE),
          sharing AS (
-           SELECT greatest(2 * count(*), 1) AS divisor FROM billing_nodes WHERE state = 0),
+           SELECT greatest(2 * count(*), 1) AS divisor FROM billing_nodes
+            WHERE state = 0 AND expires_at >= $3::bigint),
          decided AS MATERIALIZED (
            SELECT q.position, a.*, {back}, {grant} FROM q JOIN a USING (id)),
          g AS MATERIALIZED (
