@@ -77,7 +77,9 @@ fn check_times(config: &Config, given: &Given, problems: &mut Vec<Problem>) {
     for (_, key, message) in rules.into_iter().filter(|(holds, ..)| !holds) {
         let of = |key: &str| given.get(key).cloned();
         // The other side of the rule may be what was given.
-        let source = of(key).or_else(|| of("billing.ttl")).or_else(|| of("billing.heartbeat"));
+        let source = of(key)
+            .or_else(|| of("billing.ttl"))
+            .or_else(|| of("billing.heartbeat"));
         let source = source.unwrap_or(Source::Default);
         problems.push(Problem::new(ProblemKind::Conflict, source, message).about(key));
     }
@@ -141,10 +143,26 @@ mod tests {
     #[test]
     fn times_of_nodes_must_fit_each_other() {
         for (key, value, text) in [
-            ("billing.heartbeat", "2001ms", "billing.heartbeat: must be at most a fifth"),
-            ("billing.fence_grace", "999ms", "billing.fence_grace: must be at least a tenth"),
-            ("billing.recall_wait", "999ms", "billing.recall_wait: must be at least"),
-            ("billing.gate_timeout", "10s", "billing.gate_timeout: must be less than"),
+            (
+                "billing.heartbeat",
+                "2001ms",
+                "billing.heartbeat: must be at most a fifth",
+            ),
+            (
+                "billing.fence_grace",
+                "999ms",
+                "billing.fence_grace: must be at least a tenth",
+            ),
+            (
+                "billing.recall_wait",
+                "999ms",
+                "billing.recall_wait: must be at least",
+            ),
+            (
+                "billing.gate_timeout",
+                "10s",
+                "billing.gate_timeout: must be less than",
+            ),
         ] {
             let (kind, problem) = Setup::new().flag(key, value).problem();
             assert_eq!(kind, ProblemKind::Conflict);

@@ -35,7 +35,10 @@ impl Messages {
         let mut fresh = answer.to_vec();
         fresh.retain(|control| !self.seen.contains(&control.seq));
         self.seen = answer.iter().map(|control| control.seq).collect();
-        self.highest = self.seen.last().map_or(self.highest, |last| self.highest.max(*last));
+        self.highest = self
+            .seen
+            .last()
+            .map_or(self.highest, |last| self.highest.max(*last));
         fresh
     }
 
@@ -47,8 +50,9 @@ impl Messages {
 
 /// Runs until the engine closes or the registration is lost.
 pub(super) async fn run(engine: Weak<Engine>, epoch: Arc<Epoch>) {
-    let Some((closing, nudged)) =
-        engine.upgrade().map(|engine| (engine.closing.clone(), engine.nudged.clone()))
+    let Some((closing, nudged)) = engine
+        .upgrade()
+        .map(|engine| (engine.closing.clone(), engine.nudged.clone()))
     else {
         return;
     };
