@@ -15,5 +15,6 @@
 pub mod conformance;
 pub mod driver;
 pub mod fixtures;
+pub mod payer;
 pub mod scopes;
 pub mod world;
