@@ -16,7 +16,7 @@ use assistiv_core::money::{Markup, NanoUsd};
 use assistiv_core::routing::{Catalogue, Target};
 use assistiv_core::store::Stores;
 use assistiv_core::tenancy::{CreateEndUser, CreatePlatform, EndUserRef};
-use assistiv_core::testing::payer::payer_of;
+use assistiv_core::testing::{payer::payer_of, scopes};
 use assistiv_core::{Gateway, GatewayBuilder};
 use assistiv_providers::echo::Echo;
 use tokio::time::Instant;
@@ -83,6 +83,19 @@ impl Callers {
         gateway.shut_down(PATIENCE).await?;
         Ok(Self(keys))
     }
+}
+
+/// Checks that every account of the stores balances with the ledger.
+///
+/// # Errors
+/// When one does not, or the store fails.
+pub async fn assert_balanced(stores: &Stores) -> Result<()> {
+    let accounts = stores.ledger.audit(&scopes::operator()).await?;
+    for account in &accounts {
+        anyhow::ensure!(account.balances(), "the books do not balance: {account:?}");
+    }
+    anyhow::ensure!(!accounts.is_empty(), "there are no accounts");
+    Ok(())
 }
 
 /// A budget that is enforced and never runs out.

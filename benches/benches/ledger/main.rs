@@ -17,7 +17,6 @@ mod postgres;
 mod report;
 mod sqlite;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -45,9 +44,6 @@ struct Arguments {
     /// Measures on no database server: P1 and P9 alone.
     #[arg(long)]
     without_postgres: bool,
-    /// Where the databases are made, and the disk is timed; the system's folder for temporary files unless set.
-    #[arg(long)]
-    folder: Option<PathBuf>,
     /// Given by cargo.
     #[arg(long, hide = true)]
     bench: bool,
@@ -89,11 +85,11 @@ const FULL: Size = Size {
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let size = if arguments.full { FULL } else { QUICK };
-    let folder = arguments.folder.unwrap_or_else(std::env::temp_dir);
-    let machine = Machine::read(&folder, size.syncs)?;
+    // Where the databases are made, too.
+    let machine = Machine::read(&std::env::temp_dir(), size.syncs)?;
     let mut report = Report::new(size.name, machine);
     memory::measure(size, &mut report).await?;
-    sqlite::measure(size, &folder, &mut report).await?;
+    sqlite::measure(size, &mut report).await?;
     if !arguments.without_postgres {
         postgres::measure(size, &mut report).await?;
     }

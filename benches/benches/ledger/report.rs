@@ -73,10 +73,6 @@ impl Report {
         self.machine.fsync
     }
 
-    pub(crate) fn cores(&self) -> usize {
-        self.machine.cores
-    }
-
     pub(crate) fn database(&mut self, version: String) {
         self.databases.push(version);
     }

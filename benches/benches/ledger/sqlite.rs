@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use assistiv_benches::load::{self, Arrivals, Outcome};
 use assistiv_benches::naive::NaiveSqlite;
-use assistiv_benches::node::{Callers, Node};
+use assistiv_benches::node::{Callers, Node, assert_balanced};
 use assistiv_core::store::sql::{SqlOptions, SqlStore};
 
 use crate::report::{Batches, Report, Run, Target};
@@ -17,8 +17,8 @@ const CONCURRENT: usize = 100;
 /// P9.
 const TIMES: f64 = 20.0;
 
-pub(crate) async fn measure(size: Size, folder: &Path, report: &mut Report) -> Result<()> {
-    let folder = tempfile::tempdir_in(folder)?;
+pub(crate) async fn measure(size: Size, report: &mut Report) -> Result<()> {
+    let folder = tempfile::tempdir()?;
     report.database("SQLite, WAL, synchronous=FULL".to_owned());
     let naive = naive(size, folder.path()).await?;
     report.run(Run {
@@ -38,6 +38,7 @@ pub(crate) async fn measure(size: Size, folder: &Path, report: &mut Report) -> R
         report.run(run);
     }
     node.stop().await?;
+    assert_balanced(&store.stores()).await?;
     store.close().await?;
 
     let ours = at_a_time.context("nothing was measured")?.per_second;
