@@ -4,6 +4,7 @@
 
 pub mod counted;
 pub mod delay;
+pub mod echo;
 pub mod load;
 pub mod machine;
 pub mod naive;

@@ -26,6 +26,10 @@ use clap::Parser;
 
 use self::report::Report;
 
+/// The server's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// End users with budgets; all are paid from one wallet.
 const END_USERS: u16 = 100;
 
@@ -66,8 +70,8 @@ const QUICK: Size = Size {
     authorisations: 300_000,
     syncs: 500,
     span: Span {
-        warm_up: Duration::from_millis(1_000),
-        measured: Duration::from_millis(3_000),
+        warm_up: Duration::from_secs(2),
+        measured: Duration::from_secs(2),
     },
 };
 
