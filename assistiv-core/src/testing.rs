@@ -16,5 +16,7 @@ pub mod conformance;
 pub mod driver;
 pub mod fixtures;
 pub mod payer;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod scopes;
 pub mod world;

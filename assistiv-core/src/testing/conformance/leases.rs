@@ -3,6 +3,7 @@
 use super::{assert_lost, at_once};
 use crate::billing::{Amounts, Blocked, BudgetChanges, Lane, LeaseBatch, LeaseRequest, LedgerAct};
 use crate::id::AccountId;
+use crate::money::NanoUsd;
 use crate::testing::driver::Driver;
 use crate::testing::world::World;
 use crate::testing::{fixtures, scopes};
@@ -76,9 +77,12 @@ pub async fn a_grant_fills_up_to_the_target(world: &World) {
         target: fixtures::usd(100),
         ..none
     };
-    assert_eq!(
-        node.lease(world, vec![request]).await[0].granted,
-        fixtures::usd(5)
+    // Of the five that are left: all where no other process can ask for some, else half of them.
+    let granted = node.lease(world, vec![request]).await[0].granted;
+    let half = Amounts::usd(NanoUsd::new(2_500_000_000));
+    assert!(
+        [fixtures::usd(5), half].contains(&granted),
+        "granted {granted:?}"
     );
 }
 
