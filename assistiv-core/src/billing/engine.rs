@@ -263,6 +263,13 @@ impl Engine {
     }
 }
 
+impl Drop for Engine {
+    /// A gateway that is dropped without being closed must not live on in its heartbeats. What it left is swept.
+    fn drop(&mut self) {
+        self.closing.cancel();
+    }
+}
+
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Engine")

@@ -174,6 +174,11 @@ impl Hold {
         held.extend()
     }
 
+    /// Whether the stream has to end since its end user was suspended.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.0.as_ref().is_some_and(Held::is_cut)
+    }
+
     /// Waits for the accounts' answer to a stream that has used up its hold, and says how things stand then.
     pub(crate) async fn asked(&mut self) -> Funds {
         let Some(held) = self.0.as_mut() else {

@@ -65,6 +65,10 @@ impl Streaming {
             };
             match step {
                 Ok(Step::More) => {}
+                Ok(Step::Quiet) if exchange.hold.is_cut() => {
+                    let error = exhausted(Funds::Suspended);
+                    return self.fail(Ending::FundsExhausted, &error.into()).await;
+                }
                 Ok(Step::Quiet) => return Some(Bytes::from_static(PING)),
                 Ok(Step::End) => return self.complete().await,
                 Ok(Step::Short(mut funds)) => {

@@ -7,7 +7,7 @@ use super::controls::Controls;
 use super::page_of;
 use crate::billing::{
     AccountAudit, AccountKind, AccountPolicy, Amounts, Blocked, BudgetRecord, ControlOp, Decision,
-    Dimensions, EntryWithBalance, LedgerEntry, Overflow, Resolution, Wallet, decide_reset,
+    Dimensions, EntryWithBalance, LedgerEntry, Overflow, UnconfirmedStatus, Wallet, decide_reset,
 };
 use crate::clock::Timestamp;
 use crate::id::{AccountId, EndUserId, EntryId, NodeId, PlatformId};
@@ -23,7 +23,7 @@ pub(super) struct Books {
     pub(super) outcomes: HashMap<[u8; 32], StoredOutcome>,
     pub(super) controls: Controls,
     /// Charges whose delivery cannot be proved: the nodes that posted them, and what became of them.
-    pub(super) unconfirmed: BTreeMap<EntryId, (NodeId, Resolution)>,
+    pub(super) unconfirmed: BTreeMap<EntryId, (NodeId, UnconfirmedStatus)>,
     ledger: Vec<LedgerEntry>,
     positions: HashMap<EntryId, usize>,
 }
@@ -314,7 +314,10 @@ impl Books {
         let own = self.accounts.iter_mut();
         for (id, account) in own.filter(|(_, account)| account.platform_id == platform_id) {
             account.close();
-            self.controls.send(*id, ControlOp::Policy, now);
+            // Without the wallet nothing is paid: there is no need to tell of every budget.
+            if account.policy.kind == AccountKind::Wallet {
+                self.controls.send(*id, ControlOp::Policy, now);
+            }
         }
     }
 
