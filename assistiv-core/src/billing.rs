@@ -20,6 +20,7 @@ mod options;
 mod period;
 mod price;
 mod store;
+mod unconfirmed;
 
 pub use account::{
     AccountKind, AccountPolicy, Blocked, Budget, BudgetRecord, BudgetTerms, Limits, NewBudget,
@@ -27,13 +28,14 @@ pub use account::{
 };
 pub use act::{
     ActContext, ActOutcome, ActRefusal, Applied, BudgetChanges, BudgetState, Decision, Idempotency,
-    LedgerAct, PostedEntry, decide_budget, decide_reset, decide_wallet,
+    LedgerAct, PostedEntry, Refund, RefundState, WalletState, decide_budget, decide_refund,
+    decide_reset, decide_wallet,
 };
 pub use amounts::{Amounts, Dimension, Dimensions, Legs, Overflow};
 pub use commands::{
-    BudgetOf, CreateBudget, DebitBudget, OwnBudget, Performed, ReadBudget, ReadWallet,
-    RemoveBudget, RequestKey, TopUpBudget, TopUpBy, TopUpWallet, UpdateBudget, UpdateWallet,
-    WalletKeeper, WalletWithEntries, Wallets,
+    AdjustWallet, BudgetOf, CreateBudget, DebitBudget, ListUnconfirmed, OwnBudget, Performed,
+    ReadBudget, ReadWallet, RefundDebit, RemoveBudget, RequestKey, ResolveUnconfirmed, TopUpBudget,
+    TopUpBy, TopUpWallet, UpdateBudget, UpdateWallet, WalletKeeper, WalletWithEntries, Wallets,
 };
 pub use engine::{Billing, QueuePermit};
 pub use estimate::Estimate;
@@ -54,6 +56,9 @@ pub use price::{LongContext, Price, Rate, Rates, Usage};
 pub use store::{
     AccountAudit, Control, ControlOp, Lane, LanePosition, LateSettlement, LeaseBatch, LedgerStore,
     OpenStream, SettleBatch, Sweep, Swept, UnconfirmedDelivery,
+};
+pub use unconfirmed::{
+    Resolution, Resolved, Unconfirmed, UnconfirmedFilter, UnconfirmedStatus, UnknownWord,
 };
 
 use serde_json::Value;

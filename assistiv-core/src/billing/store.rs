@@ -10,6 +10,7 @@ use super::act::{ActContext, ActRefusal, Applied, Idempotency, LedgerAct};
 use super::amounts::{Amounts, Legs};
 use super::lease::{LeaseGrant, LeaseRequest};
 use super::ledger::{EntryWithBalance, LedgerEntry};
+use super::unconfirmed::{Resolution, Resolved, Unconfirmed, UnconfirmedFilter};
 use crate::auth::{OperatorScope, PlatformScope, SweeperScope};
 use crate::id::{AccountId, EndUserId, EntryId, LogId, ModelId, NodeId, PlatformId, PriceId};
 use crate::store::{Listed, Page, StoreError};
@@ -345,6 +346,31 @@ pub trait LedgerStore: Send + Sync + 'static {
         context: &ActContext,
         idempotency: Option<Idempotency>,
     ) -> Result<Result<Applied, ActRefusal>, StoreError>;
+
+    /// Charges whose delivery cannot be proved, those that were found last first.
+    async fn unconfirmed(
+        &self,
+        scope: &OperatorScope,
+        filter: &UnconfirmedFilter,
+        page: Page,
+    ) -> Result<Listed<Unconfirmed>, StoreError>;
+
+    /// Resolves an unconfirmed delivery, once: item and refund commit together.
+    ///
+    /// The same resolution again gives the item as it is. The refund has the uid of [`Resolution::refund_uid`],
+    /// whatever the context says. Repeats are handled as in [`LedgerStore::apply`].
+    ///
+    /// # Errors
+    /// The inner error: [`ActRefusal::TransactionNotFound`], [`ActRefusal::AlreadyResolved`],
+    /// [`ActRefusal::AlreadyRefunded`], [`ActRefusal::KeyReused`].
+    async fn resolve_unconfirmed(
+        &self,
+        scope: &OperatorScope,
+        charge: EntryId,
+        resolution: Resolution,
+        context: &ActContext,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Result<Resolved, ActRefusal>, StoreError>;
 
     /// Entries of the platform's wallet, newest first, with balances.
     async fn wallet_entries(

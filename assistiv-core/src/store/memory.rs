@@ -10,7 +10,9 @@ mod keys;
 mod lanes;
 mod ledger;
 mod llm_configs;
+mod refunds;
 mod tenancy;
+mod unconfirmed;
 
 use std::cmp::Reverse;
 use std::collections::HashMap;

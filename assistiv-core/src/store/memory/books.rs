@@ -6,7 +6,7 @@ use super::acts::StoredOutcome;
 use super::page_of;
 use crate::billing::{
     AccountAudit, AccountKind, AccountPolicy, Amounts, Blocked, BudgetRecord, Decision, Dimensions,
-    EntryWithBalance, LedgerEntry, Overflow, Wallet, decide_reset,
+    EntryWithBalance, LedgerEntry, Overflow, Unconfirmed, Wallet, decide_reset,
 };
 use crate::clock::Timestamp;
 use crate::id::{AccountId, EndUserId, EntryId, NodeId, PlatformId};
@@ -20,6 +20,7 @@ pub(super) struct Books {
     pub(super) wallets: HashMap<PlatformId, WalletRow>,
     pub(super) budgets: HashMap<EndUserId, BudgetRecord>,
     pub(super) outcomes: HashMap<[u8; 32], StoredOutcome>,
+    pub(super) unconfirmed: HashMap<EntryId, Unconfirmed>,
     ledger: Vec<LedgerEntry>,
     positions: HashMap<EntryId, usize>,
 }
@@ -142,6 +143,16 @@ impl Books {
         let free = before
             .checked_add(decision.free_change)
             .map_err(out_of_range)?;
+        let wallet = match decision.wallet_change {
+            Some((wallet, change)) => {
+                let free = self.account(wallet)?.free;
+                let free = free
+                    .checked_add(Amounts::usd(change))
+                    .map_err(out_of_range)?;
+                Some((wallet, free))
+            }
+            None => None,
+        };
 
         if let Some(record) = decision.budget {
             let policy = policy_of(&record);
@@ -157,6 +168,14 @@ impl Books {
             return Err(StoreError::NotFound);
         };
         account.free = free;
+        if let Some((wallet, free)) = wallet
+            && let Some(account) = self.accounts.get_mut(&wallet)
+        {
+            account.free = free;
+        }
+        let Some(account) = self.accounts.get(&id) else {
+            return Err(StoreError::NotFound);
+        };
         if let Some(threshold) = decision.wallet_threshold
             && let Some(row) = self.wallets.get_mut(&account.platform_id)
         {

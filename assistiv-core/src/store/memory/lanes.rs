@@ -29,14 +29,20 @@ struct Node {
     delivered_seq: i64,
     /// Fenced and closed at once: its slots are back and its lanes take nothing more.
     is_closed: bool,
+    /// For people.
+    name: String,
 }
 
 // === impl Nodes ===
 
 impl Nodes {
-    pub(super) fn open(&mut self) -> NodeId {
+    pub(super) fn open(&mut self, name: &str) -> NodeId {
         let id = NodeId(self.nodes.last_key_value().map_or(1, |(id, _)| id.0 + 1));
-        self.nodes.insert(id, Node::default());
+        let node = Node {
+            name: name.to_owned(),
+            ..Node::default()
+        };
+        self.nodes.insert(id, node);
         id
     }
 
@@ -158,14 +164,19 @@ impl State {
                     .posted_by
                     .is_some_and(|(by, seq)| by == id && seq > node.delivered_seq)
         };
+        let undelivered = self.books.ledger().iter().filter(undelivered);
+        let unconfirmed: Vec<_> = undelivered.map(|entry| entry.uid).collect();
         let swept = Swept {
             node: Some(id),
             streams: streams.len() as u64,
             slots: self.books.slot_count(id),
-            unconfirmed: self.books.ledger().iter().filter(undelivered).count() as u64,
+            unconfirmed: unconfirmed.len() as u64,
         };
 
         node.is_closed = true;
+        for charge in unconfirmed {
+            self.books.list_unconfirmed(charge, &node.name, now);
+        }
         self.nodes.streams.retain(|_, (node, _)| *node != id);
         for charge in charges {
             self.books.post(charge);

@@ -5,10 +5,13 @@ mod audit;
 mod lease;
 mod nodes;
 mod read;
+mod refund;
+mod repeat;
 mod reset;
 mod settle;
 mod statement;
 mod sweep;
+mod unconfirmed;
 pub(super) mod write;
 
 use std::time::Duration;
@@ -25,7 +28,8 @@ use crate::auth::{OperatorScope, PlatformScope, SweeperScope};
 use crate::billing::{
     AccountAudit, ActContext, ActRefusal, Amounts, Applied, Budget, Control, EntryWithBalance,
     Idempotency, Lane, LanePosition, LateSettlement, LeaseBatch, LeaseGrant, LedgerAct,
-    LedgerEntry, LedgerStore, SettleBatch, Sweep, Swept, UnconfirmedDelivery, Wallet,
+    LedgerEntry, LedgerStore, Resolution, Resolved, SettleBatch, Sweep, Swept, Unconfirmed,
+    UnconfirmedDelivery, UnconfirmedFilter, Wallet,
 };
 use crate::id::{AccountId, EndUserId, EntryId, NodeId};
 use crate::store::{Listed, Page, StoreError};
@@ -176,6 +180,26 @@ impl LedgerStore for SqlStore {
         idempotency: Option<Idempotency>,
     ) -> Result<Result<Applied, ActRefusal>, StoreError> {
         acts::apply(self, scope, act, context, idempotency).await
+    }
+
+    async fn unconfirmed(
+        &self,
+        scope: &OperatorScope,
+        filter: &UnconfirmedFilter,
+        page: Page,
+    ) -> Result<Listed<Unconfirmed>, StoreError> {
+        unconfirmed::list(self, scope, filter, page).await
+    }
+
+    async fn resolve_unconfirmed(
+        &self,
+        scope: &OperatorScope,
+        charge: EntryId,
+        resolution: Resolution,
+        context: &ActContext,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Result<Resolved, ActRefusal>, StoreError> {
+        unconfirmed::resolve(self, scope, charge, resolution, context, idempotency).await
     }
 
     async fn wallet_entries(

@@ -3,7 +3,7 @@
 use sea_orm::QueryOrder;
 use sea_orm::entity::prelude::*;
 
-use crate::auth::SweeperScope;
+use crate::auth::{OperatorScope, SweeperScope};
 use crate::id::NodeId;
 
 /// A node that may authorise calls.
@@ -42,6 +42,11 @@ impl Entity {
         Self::find()
             .filter(Column::State.ne(CLOSED))
             .order_by_asc(Column::Id)
+    }
+
+    /// These nodes, to be named.
+    pub fn named(_: &OperatorScope, nodes: impl IntoIterator<Item = i64>) -> Select<Self> {
+        Self::find().filter(Column::Id.is_in(nodes))
     }
 
     /// Nodes that may authorise calls.

@@ -1,17 +1,13 @@
 //! Administrative acts: effect, entries and the stored outcome in one transaction.
 
-use sea_orm::sea_query::{Expr, OnConflict};
-use sea_orm::{
-    ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, PaginatorTrait, QueryFilter,
-    QuerySelect, Set,
-};
+use sea_orm::{ActiveModelTrait, DatabaseTransaction, PaginatorTrait, QuerySelect, Set};
 
 use super::write::{self, NewAccount};
-use super::{account_of, reset, total};
+use super::{account_of, refund, repeat, reset, total};
 use crate::auth::PlatformScope;
 use crate::billing::{
     AccountKind, ActContext, ActOutcome, ActRefusal, Amounts, Applied, Blocked, BudgetState,
-    Decision, Idempotency, LedgerAct, decide_budget, decide_wallet,
+    Decision, Idempotency, LedgerAct, WalletState, decide_budget, decide_wallet,
 };
 use crate::clock::Timestamp;
 use crate::id::{AccountId, EndUserId};
@@ -43,6 +39,16 @@ impl From<StoreError> for Failure {
     }
 }
 
+/// What was done, and on which accounts.
+pub(in crate::store::sql) struct Done {
+    /// What the act did.
+    pub(in crate::store::sql) outcome: ActOutcome,
+    /// The account it is about.
+    pub(in crate::store::sql) account: AccountId,
+    /// The wallet's account, when an act on a budget moved it, too.
+    pub(in crate::store::sql) wallet_account: Option<AccountId>,
+}
+
 /// Performs an act, or finds what it did when it was performed before.
 pub(super) async fn apply(
     store: &SqlStore,
@@ -71,72 +77,35 @@ async fn apply_in(
     now: Timestamp,
 ) -> Result<Applied, Failure> {
     require_holder(txn, scope, act).await?;
-    if let Some(request) = request
-        && let Some(replay) = claim(txn, scope, request, context, now).await?
-    {
-        return Ok(replay);
-    }
-    let (outcome, account) = perform(txn, scope, act, context, now).await?;
     if let Some(request) = request {
-        let body = serde_json::to_string(&outcome)
+        let of_request = idempotency::Entity::of(scope, request);
+        if let Some(stored) = repeat::claim(txn, of_request, request, context.uid, now).await? {
+            return replay(&stored).map_err(Failure::Store);
+        }
+    }
+    let done = perform(txn, scope, act, context, now).await?;
+    if let Some(request) = request {
+        let body = serde_json::to_string(&done.outcome)
             .map_err(|_| corrupt("an outcome that cannot be written"))?;
-        idempotency::Entity::update_many()
-            .col_expr(idempotency::Column::Body, Expr::val(body))
-            .col_expr(idempotency::Column::AccountId, Expr::val(account.0))
-            .filter(idempotency::Column::ScopeHash.eq(request.scope_hash.to_vec()))
-            .exec(txn)
-            .await
-            .map_err(failed)?;
+        repeat::keep(txn, request, body, Some(done.account)).await?;
     }
     Ok(Applied {
-        outcome,
+        outcome: done.outcome,
         replayed: false,
-        account: Some(account),
+        account: Some(done.account),
+        wallet_account: done.wallet_account,
     })
 }
 
-/// Takes the request's key, or finds the outcome of whoever took it before; waits for one who is at
-/// it.
-async fn claim(
-    txn: &DatabaseTransaction,
-    scope: &PlatformScope,
-    request: &Idempotency,
-    context: &ActContext,
-    now: Timestamp,
-) -> Result<Option<Applied>, Failure> {
-    let row = idempotency::ActiveModel {
-        scope_hash: Set(request.scope_hash.to_vec()),
-        request_hash: Set(request.request_hash.to_vec()),
-        body: Set(String::new()),
-        account_id: Set(None),
-        uid: Set(Some(context.uid.as_uuid())),
-        created_at: Set(now.as_micros()),
-    };
-    let unless_taken = OnConflict::column(idempotency::Column::ScopeHash)
-        .do_nothing()
-        .to_owned();
-    let inserted = idempotency::Entity::insert(row)
-        .on_conflict(unless_taken)
-        .exec_without_returning(txn)
-        .await;
-    if inserted.map_err(failed)? == 1 {
-        return Ok(None);
-    }
-    let stored = idempotency::Entity::of(scope, request)
-        .one(txn)
-        .await
-        .map_err(failed)?;
-    let stored = stored.ok_or_else(|| corrupt("billing_idempotency"))?;
-    if stored.request_hash != request.request_hash {
-        return Err(ActRefusal::KeyReused.into());
-    }
+fn replay(stored: &idempotency::Model) -> Result<Applied, StoreError> {
     let outcome =
         serde_json::from_str(&stored.body).map_err(|_| corrupt("billing_idempotency.body"))?;
-    Ok(Some(Applied {
+    Ok(Applied {
         outcome,
         replayed: true,
         account: stored.account_id.map(AccountId),
-    }))
+        wallet_account: None,
+    })
 }
 
 /// A repeat of an act has no outcome either when the platform or the end user is gone.
@@ -165,10 +134,17 @@ pub(in crate::store::sql) async fn perform(
     act: &LedgerAct,
     context: &ActContext,
     now: Timestamp,
-) -> Result<(ActOutcome, AccountId), Failure> {
-    match act.end_user() {
-        None => on_wallet(txn, scope, act, context, now).await,
-        Some(end_user) => on_budget(txn, scope, end_user, act, context, now).await,
+) -> Result<Done, Failure> {
+    match act {
+        LedgerAct::RefundDebit {
+            end_user,
+            debit,
+            refund,
+        } => refund::of_debit(txn, scope, *end_user, *debit, *refund, context, now).await,
+        _ => match act.end_user() {
+            None => on_wallet(txn, scope, act, context, now).await,
+            Some(end_user) => on_budget(txn, scope, end_user, act, context, now).await,
+        },
     }
 }
 
@@ -178,7 +154,7 @@ async fn on_wallet(
     act: &LedgerAct,
     context: &ActContext,
     now: Timestamp,
-) -> Result<(ActOutcome, AccountId), Failure> {
+) -> Result<Done, Failure> {
     let row = wallet::Entity::of(scope)
         .lock_exclusive()
         .one(txn)
@@ -188,7 +164,11 @@ async fn on_wallet(
     let id = AccountId(row.account_id);
     let mut account = account_of(txn, account::Entity::one_of(scope, id).lock_exclusive()).await?;
     let before = total(txn, &account).await?;
-    let decision = decide_wallet(act, context, scope.platform_id(), id, before.usd, now)?;
+    let state = WalletState {
+        balance: before.usd,
+        free: account.free().usd,
+    };
+    let decision = decide_wallet(act, context, scope.platform_id(), id, state, now)?;
     if let Some(threshold) = decision.wallet_threshold {
         let changed = wallet::ActiveModel {
             id: Set(row.id),
@@ -202,14 +182,15 @@ async fn on_wallet(
     write::decision(txn, &mut account, &decision, now).await?;
     let after = plus(before, &decision)?;
     let entries = decision.posted(before);
-    Ok((
-        ActOutcome {
+    Ok(Done {
+        outcome: ActOutcome {
             wallet: Some(row.with_balance(after.usd)),
             budget: None,
             entries,
         },
-        id,
-    ))
+        account: id,
+        wallet_account: None,
+    })
 }
 
 async fn on_budget(
@@ -219,7 +200,7 @@ async fn on_budget(
     act: &LedgerAct,
     context: &ActContext,
     now: Timestamp,
-) -> Result<(ActOutcome, AccountId), Failure> {
+) -> Result<Done, Failure> {
     lock_end_user(txn, scope, end_user).await?;
     let of_user = budget::Entity::of_end_user(scope, end_user).lock_exclusive();
     let Some(mut row) = of_user.one(txn).await.map_err(failed)? else {
@@ -254,7 +235,7 @@ async fn on_missing_budget(
     act: &LedgerAct,
     context: &ActContext,
     now: Timestamp,
-) -> Result<(ActOutcome, AccountId), Failure> {
+) -> Result<Done, Failure> {
     let LedgerAct::CreateBudget { budget, .. } = act else {
         return Err(ActRefusal::BudgetNotFound.into());
     };
@@ -277,14 +258,14 @@ async fn on_missing_budget(
     write_budget(txn, None, &mut account, Amounts::ZERO, &decision, now).await
 }
 
-async fn write_budget(
+pub(super) async fn write_budget(
     txn: &DatabaseTransaction,
     old: Option<&budget::Model>,
     account: &mut account::Model,
     before: Amounts,
     decision: &Decision,
     now: Timestamp,
-) -> Result<(ActOutcome, AccountId), Failure> {
+) -> Result<Done, Failure> {
     write::decision(txn, account, decision, now).await?;
     write::budget(txn, old, decision).await?;
     let after = plus(before, decision)?;
@@ -292,14 +273,15 @@ async fn write_budget(
         .budget
         .as_ref()
         .map(|record| record.with_remaining(after));
-    Ok((
-        ActOutcome {
+    Ok(Done {
+        outcome: ActOutcome {
             wallet: None,
             budget,
             entries: decision.posted(before),
         },
-        AccountId(account.id),
-    ))
+        account: AccountId(account.id),
+        wallet_account: None,
+    })
 }
 
 /// What stands on the account after the decision. Not read again: a settlement may have committed
