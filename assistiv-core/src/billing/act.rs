@@ -204,6 +204,9 @@ pub struct Applied {
     pub account: Option<AccountId>,
     /// The wallet's account, when an act on a budget moved the wallet, too.
     pub wallet_account: Option<AccountId>,
+    /// The message that tells other nodes, for who waits until they have acted on it
+    /// ([`crate::billing::LedgerStore::is_acked`]). `None` when there is nothing to tell, and of a repeat.
+    pub control: Option<i64>,
 }
 
 /// Why an act is refused. Nothing was changed.

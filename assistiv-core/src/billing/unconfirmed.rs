@@ -165,11 +165,6 @@ impl Resolution {
             Self::Refund => UnconfirmedStatus::Refunded,
         }
     }
-
-    /// The id of the one refund that an unconfirmed delivery may get.
-    pub fn refund_uid(charge: EntryId) -> EntryId {
-        EntryId::from_uuid(uuid::Uuid::new_v5(&charge.as_uuid(), b"unconfirmed"))
-    }
 }
 
 impl FromStr for Resolution {

@@ -181,7 +181,7 @@ impl Books {
             Err(refusal) => return Ok(Err(refusal)),
         };
         let entries = decision.posted(before);
-        self.commit(account, decision, now)?;
+        let control = self.commit_act(account, decision, now)?;
         let wallet = Some(self.wallet(platform_id)?);
         let outcome = ActOutcome {
             wallet,
@@ -193,6 +193,7 @@ impl Books {
             replayed: false,
             account: Some(account),
             wallet_account: None,
+            control,
         }))
     }
 
@@ -219,7 +220,7 @@ impl Books {
         };
         let entries = decision.posted(remaining);
         let record = decision.budget.clone().ok_or(StoreError::NotFound)?;
-        self.commit(record.account, decision, now)?;
+        let control = self.commit_act(record.account, decision, now)?;
         let budget = Some(record.with_remaining(self.total(record.account)?));
         let outcome = ActOutcome {
             wallet: None,
@@ -231,6 +232,7 @@ impl Books {
             replayed: false,
             account: Some(record.account),
             wallet_account: None,
+            control,
         }))
     }
 }
@@ -250,6 +252,7 @@ impl StoredOutcome {
             replayed: true,
             account: self.account,
             wallet_account: None,
+            control: None,
         })
     }
 }

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::acts::StoredOutcome;
+use super::controls::Controls;
 use super::page_of;
 use crate::billing::{
-    AccountAudit, AccountKind, AccountPolicy, Amounts, Blocked, BudgetRecord, Decision, Dimensions,
-    EntryWithBalance, LedgerEntry, Overflow, Unconfirmed, Wallet, decide_reset,
+    AccountAudit, AccountKind, AccountPolicy, Amounts, Blocked, BudgetRecord, ControlOp, Decision,
+    Dimensions, EntryWithBalance, LedgerEntry, Overflow, Unconfirmed, Wallet, decide_reset,
 };
 use crate::clock::Timestamp;
 use crate::id::{AccountId, EndUserId, EntryId, NodeId, PlatformId};
@@ -20,7 +21,9 @@ pub(super) struct Books {
     pub(super) wallets: HashMap<PlatformId, WalletRow>,
     pub(super) budgets: HashMap<EndUserId, BudgetRecord>,
     pub(super) outcomes: HashMap<[u8; 32], StoredOutcome>,
-    pub(super) unconfirmed: HashMap<EntryId, Unconfirmed>,
+    pub(super) controls: Controls,
+    /// Charges whose delivery cannot be proved.
+    pub(super) unconfirmed: BTreeMap<EntryId, Unconfirmed>,
     ledger: Vec<LedgerEntry>,
     positions: HashMap<EntryId, usize>,
 }
@@ -126,6 +129,23 @@ impl Books {
             entries: Vec::new(),
         };
         self.accounts.insert(id, account);
+    }
+
+    /// Writes what was decided on an account, and tells other nodes; returns the number of the
+    /// message, if there is something to tell.
+    pub(super) fn commit_act(
+        &mut self,
+        id: AccountId,
+        decision: Decision,
+        now: Timestamp,
+    ) -> Result<Option<i64>, StoreError> {
+        let policy = |books: &Self| books.accounts.get(&id).map(|account| account.policy);
+        let before = policy(self);
+        self.commit(id, decision.clone(), now)?;
+        let account = self.account(id)?;
+        let changed = before != policy(self);
+        let op = decision.announces(changed, account.policy.enforce, account.free);
+        Ok(op.map(|op| self.controls.send(id, op, now)))
     }
 
     /// Writes what was decided on an account: rows, free part, policy and entries, or nothing.
@@ -305,23 +325,39 @@ impl Books {
     }
 
     /// Removes a platform's wallet and budgets; their accounts stay with the ledger.
-    pub(super) fn close_platform(&mut self, platform_id: PlatformId) {
+    pub(super) fn close_platform(&mut self, platform_id: PlatformId, now: Timestamp) {
         self.wallets.remove(&platform_id);
         self.budgets
             .retain(|_, record| record.platform_id != platform_id);
-        let own = |account: &&mut Account| account.platform_id == platform_id;
-        self.accounts
-            .values_mut()
-            .filter(own)
-            .for_each(Account::close);
+        let own = self.accounts.iter_mut();
+        for (id, account) in own.filter(|(_, account)| account.platform_id == platform_id) {
+            account.close();
+            self.controls.send(*id, ControlOp::Policy, now);
+        }
     }
 
     /// Removes an end user's budget; its account stays with the ledger.
-    pub(super) fn close_budget(&mut self, end_user: EndUserId) {
-        let record = self.budgets.remove(&end_user);
-        if let Some(account) = record.and_then(|record| self.accounts.get_mut(&record.account)) {
+    pub(super) fn close_budget(&mut self, end_user: EndUserId, now: Timestamp) {
+        let Some(record) = self.budgets.remove(&end_user) else {
+            return;
+        };
+        if let Some(account) = self.accounts.get_mut(&record.account) {
             account.close();
+            self.controls.send(record.account, ControlOp::Policy, now);
         }
+    }
+
+    /// Accounts of active budgets whose period is over, the oldest boundary first.
+    pub(super) fn due(&self, now: Timestamp) -> Vec<AccountId> {
+        let mut due: Vec<_> = self
+            .budgets
+            .values()
+            .filter(|record| record.is_active)
+            .filter_map(|record| Some((record.period_end?, record.account)))
+            .filter(|(end, _)| *end <= now)
+            .collect();
+        due.sort_unstable();
+        due.into_iter().map(|(_, account)| account).collect()
     }
 }
 
@@ -342,6 +378,14 @@ impl Account {
         slots
             .try_fold(Amounts::ZERO, |sum, slot| sum.checked_add(*slot))
             .map_err(out_of_range)
+    }
+
+    /// What other nodes than this one hold.
+    pub(super) fn slots_except(&self, node: NodeId) -> Result<Amounts, Overflow> {
+        let others = self.slots.iter().filter(|(id, _)| **id != node);
+        others
+            .map(|(_, slot)| *slot)
+            .try_fold(Amounts::ZERO, Amounts::checked_add)
     }
 
     fn total(&self) -> Result<Amounts, StoreError> {

@@ -39,7 +39,7 @@ impl Books {
         let entries = decision.posted(before);
         let wallet_account = decision.wallet_change.map(|(account, _)| account);
         let record = decision.budget.clone().ok_or(StoreError::NotFound)?;
-        self.commit(account, decision, now)?;
+        let control = self.commit_act(account, decision, now)?;
         let outcome = ActOutcome {
             wallet: None,
             budget: Some(record.with_remaining(self.total(account)?)),
@@ -50,6 +50,7 @@ impl Books {
             replayed: false,
             account: Some(account),
             wallet_account,
+            control,
         }))
     }
 

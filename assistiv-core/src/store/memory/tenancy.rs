@@ -100,7 +100,7 @@ impl TenancyStore for MemoryStore {
         state
             .llm_configs
             .retain(|_, (config, _)| config.platform_id != id);
-        state.books.close_platform(id);
+        state.books.close_platform(id, self.now());
         Ok(())
     }
 
@@ -211,7 +211,7 @@ impl TenancyStore for MemoryStore {
         state.end_users.remove(&id);
         state.external_ids.remove(&(scope.platform_id(), name));
         state.remove_keys(|key| key.end_user_id == Some(id));
-        state.books.close_budget(id);
+        state.books.close_budget(id, self.now());
         Ok(())
     }
 }

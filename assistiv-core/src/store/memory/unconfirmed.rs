@@ -3,7 +3,7 @@
 use super::books::Books;
 use super::newest_first;
 use crate::billing::{
-    ActContext, ActRefusal, Idempotency, Refund, Resolution, Resolved, Unconfirmed,
+    ActContext, ActRefusal, Idempotency, LedgerEntry, Refund, Resolution, Resolved, Unconfirmed,
     UnconfirmedFilter, UnconfirmedStatus,
 };
 use crate::clock::Timestamp;
@@ -14,9 +14,19 @@ use crate::store::{Listed, Page, StoreError};
 
 impl Books {
     /// Lists a charge for the operator; one that is listed already stays as it is.
-    pub(super) fn list_unconfirmed(&mut self, charge: EntryId, node: &str, now: Timestamp) {
+    pub(super) fn list_unconfirmed(
+        &mut self,
+        charge: EntryId,
+        node: &str,
+        status: UnconfirmedStatus,
+        now: Timestamp,
+    ) {
         if let Some(entry) = self.entry(charge) {
-            let item = Unconfirmed::of(entry, node.to_owned(), now);
+            let item = Unconfirmed {
+                status,
+                resolved_at: (status != UnconfirmedStatus::Open).then_some(now),
+                ..Unconfirmed::of(entry, node.to_owned(), now)
+            };
             self.unconfirmed.entry(charge).or_insert(item);
         }
     }
@@ -69,7 +79,7 @@ impl Books {
             if status == UnconfirmedStatus::Refunded {
                 let entry = self.entry(charge).cloned().ok_or(StoreError::NotFound)?;
                 let context = ActContext {
-                    uid: Resolution::refund_uid(charge),
+                    uid: LedgerEntry::unconfirmed_refund_uid(charge),
                     ..context.clone()
                 };
                 let decided = self.decide_refund(&entry, Refund::Rest, &context, now)?;

@@ -94,6 +94,7 @@ async fn apply_in(
         replayed: false,
         account: Some(done.account),
         wallet_account: done.wallet_account,
+        control: None,
     })
 }
 
@@ -105,6 +106,7 @@ fn replay(stored: &idempotency::Model) -> Result<Applied, StoreError> {
         replayed: true,
         account: stored.account_id.map(AccountId),
         wallet_account: None,
+        control: None,
     })
 }
 

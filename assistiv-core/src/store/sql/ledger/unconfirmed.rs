@@ -12,7 +12,7 @@ use super::acts::Failure;
 use super::{refund, repeat};
 use crate::auth::OperatorScope;
 use crate::billing::{
-    ActContext, ActRefusal, Idempotency, Refund, Resolution, Resolved, Unconfirmed,
+    ActContext, ActRefusal, Idempotency, LedgerEntry, Refund, Resolution, Resolved, Unconfirmed,
     UnconfirmedFilter, UnconfirmedStatus,
 };
 use crate::clock::Timestamp;
@@ -149,7 +149,7 @@ impl Resolving<'_> {
             .ok_or_else(|| corrupt("an unconfirmed delivery without a charge"))?
             .into_domain()?;
         let context = ActContext {
-            uid: Resolution::refund_uid(self.charge),
+            uid: LedgerEntry::unconfirmed_refund_uid(self.charge),
             ..context.clone()
         };
         let given =
