@@ -248,3 +248,144 @@ fn covered(refund: &LedgerEntry) -> Amounts {
             .map_or(moved.display, DisplayUnits::new),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::billing::ledger::{ChargeFlags, EntrySource};
+    use crate::billing::{ActContext, Limits};
+    use crate::id::{AccountId, EntryId, PlatformId};
+
+    fn charge(wallet: i64, usd: i64, tokens: i64) -> LedgerEntry {
+        LedgerEntry {
+            uid: EntryId::new(),
+            kind: EntryKind::Charge,
+            source: EntrySource::Inference,
+            platform_id: PlatformId::new(),
+            end_user_id: None,
+            wallet: Some((AccountId(1), NanoUsd::new(-wallet))),
+            budget: Some(BudgetLegs {
+                account: AccountId(2),
+                remaining: Amounts::from_raw(-usd, -tokens, 0),
+                limit: Amounts::ZERO,
+            }),
+            refers_to: None,
+            flags: ChargeFlags::default(),
+            posted_by: None,
+            metered: None,
+            idempotency_key: None,
+            reason: None,
+            metadata: RawObject::new(),
+            created_at: Timestamp::from_micros(0),
+        }
+    }
+
+    fn decide(
+        debit: &LedgerEntry,
+        linked: &[LedgerEntry],
+        refund: Refund,
+    ) -> Result<LedgerEntry, ActRefusal> {
+        let context = ActContext {
+            uid: EntryId::new(),
+            idempotency_key: None,
+            reason: None,
+            metadata: RawObject::new(),
+        };
+        let state = RefundState {
+            debit,
+            linked,
+            budget: None,
+        };
+        let decision = decide_refund(&state, refund, &context, Timestamp::from_micros(0))?;
+        Ok(decision.entries.into_iter().next().unwrap())
+    }
+
+    fn of(usd: i64, tokens: i64, to_wallet: bool) -> Refund {
+        let some = |amount: i64| Some(amount).filter(|amount| *amount > 0);
+        let amounts = Limits {
+            usd: some(usd).map(NanoUsd::new),
+            tokens: some(tokens).map(Tokens::new),
+        };
+        Refund::Of {
+            amounts: Some(amounts),
+            to_wallet,
+        }
+    }
+
+    #[test]
+    fn a_correction_changes_what_can_be_given_back() {
+        let debit = charge(100, 200, 10);
+        let mut correction = charge(50, 100, 5);
+        correction.kind = EntryKind::Correction;
+        let linked = [correction];
+        assert_eq!(
+            decide(&debit, &linked, of(301, 0, true)).unwrap_err(),
+            ActRefusal::AlreadyRefunded
+        );
+        let entry = decide(&debit, &linked, of(300, 15, true)).unwrap();
+        assert_eq!(
+            legs_of(&entry),
+            (NanoUsd::new(150), Amounts::from_raw(300, 15, 0))
+        );
+    }
+
+    #[test]
+    fn a_refund_that_the_gateway_made_counts() {
+        let debit = charge(100, 200, 10);
+        let mut refund = charge(-100, -200, -10);
+        refund.kind = EntryKind::Refund;
+        let refunded = decide(&debit, &[refund], Refund::Rest);
+        assert_eq!(refunded.unwrap_err(), ActRefusal::AlreadyRefunded);
+    }
+
+    #[test]
+    fn a_share_below_half_a_nano_dollar_is_one() {
+        let debit = charge(1, 1_000, 0);
+        let first = decide(&debit, &[], of(1, 0, true)).unwrap();
+        assert_eq!(first.wallet.unwrap().1, NanoUsd::new(1));
+        let rest = decide(&debit, &[first], of(999, 0, true)).unwrap();
+        assert_eq!(rest.wallet, None);
+    }
+
+    proptest! {
+        /// Whatever is asked for in whatever order, no leg gives back more than it took, and refunds that cover the
+        /// whole budget give the wallet all of its charge that was not left out.
+        #[test]
+        fn refunds_never_exceed_the_charge(
+            wallet in 1..1_000_000_i64,
+            markup in 0..1_000_000_i64,
+            tokens in 0..10_000_i64,
+            asked in prop::collection::vec((0..400_000_i64, 0..4_000_i64, any::<bool>()), 1..12),
+        ) {
+            let debit = charge(wallet, wallet + markup, tokens);
+            let mut linked = Vec::new();
+            let mut left_out = false;
+            for (usd, tokens, to_wallet) in asked {
+                if let Ok(entry) = decide(&debit, &linked, of(usd, tokens, to_wallet)) {
+                    left_out |= !to_wallet;
+                    linked.push(entry);
+                }
+            }
+            let whole = Refund::Of { amounts: None, to_wallet: true };
+            if let Ok(entry) = decide(&debit, &linked, whole) {
+                linked.push(entry);
+            }
+            let (mut to_wallet, mut to_budget) = (0, Amounts::ZERO);
+            for entry in &linked {
+                let (usd, budget) = legs_of(entry);
+                prop_assert!(usd >= NanoUsd::ZERO);
+                to_wallet += usd.get();
+                to_budget = to_budget.checked_add(budget).unwrap();
+            }
+            prop_assert_eq!(to_budget, Amounts::from_raw(wallet + markup, tokens, 0));
+            prop_assert!(to_wallet <= wallet);
+            if !left_out {
+                prop_assert_eq!(to_wallet, wallet);
+            }
+            let more = decide(&debit, &linked, Refund::Of { amounts: None, to_wallet: true });
+            prop_assert_eq!(more.unwrap_err(), ActRefusal::AlreadyRefunded);
+        }
+    }
+}
