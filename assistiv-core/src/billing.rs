@@ -56,6 +56,7 @@ pub use options::{
 };
 pub use period::{Bounds, Period, ZoneError, ZoneName};
 pub use price::{LongContext, Price, Rate, Rates, Usage};
+pub(crate) use recovery::NotSwept;
 pub use store::{
     AccountAudit, Lane, LanePosition, LateSettlement, LeaseBatch, LedgerStore, OpenStream,
     SettleBatch, Sweep, Swept, UnconfirmedDelivery,

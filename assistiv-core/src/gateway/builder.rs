@@ -162,7 +162,12 @@ impl GatewayBuilder {
         let runtime = Runtime::default();
         let cut_streams = CancellationToken::new();
         // The path of a call. Each layer stands where the type it needs is made:
-        let dispatch = Dispatch::new(self.dispatch, runtime.clone(), cut_streams.clone());
+        let dispatch = Dispatch::new(
+            self.dispatch,
+            billing.options(),
+            runtime.clone(),
+            cut_streams.clone(),
+        );
         let inference = ServiceBuilder::new()
             .layer(AuthenticateLayer::new(authenticator.clone())) // who asks, before anything is read
             .layer(PlanLayer::new(router.clone())) // what is asked, where it may go, what it may cost

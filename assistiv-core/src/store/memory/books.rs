@@ -332,7 +332,10 @@ impl Books {
         let own = self.accounts.iter_mut();
         for (id, account) in own.filter(|(_, account)| account.platform_id == platform_id) {
             account.close();
-            self.controls.send(*id, ControlOp::Policy, now);
+            // Without the wallet nothing is paid: there is no need to tell of every budget.
+            if account.policy.kind == AccountKind::Wallet {
+                self.controls.send(*id, ControlOp::Policy, now);
+            }
         }
     }
 

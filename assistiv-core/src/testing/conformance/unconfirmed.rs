@@ -1,5 +1,7 @@
 //! Charges whose delivery cannot be proved: listed by sweeps, resolved once.
 
+use std::time::Duration;
+
 use super::at_once;
 use crate::billing::{
     ActRefusal, EntryKind, EntrySource, LedgerAct, LedgerEntry, Refund, Resolution, Resolved,
@@ -9,7 +11,7 @@ use crate::id::EntryId;
 use crate::money::NanoUsd;
 use crate::store::Page;
 use crate::tenancy::EndUser;
-use crate::testing::driver::Driver;
+use crate::testing::driver::{Driver, TTL};
 use crate::testing::world::{Tenant, World};
 use crate::testing::{fixtures, scopes};
 
@@ -29,7 +31,7 @@ async fn die_after(world: &World, tenant: &Tenant, charge: LedgerEntry) {
     let mut node = Driver::start(world).await;
     node.demand(world, tenant.wallet, fixtures::usd(3)).await;
     node.settle(world, &node.charges(vec![charge])).await;
-    world.tick();
+    world.pass(TTL + Duration::from_secs(1));
     let policy = UnconfirmedDelivery::Stands;
     let ledger = &world.stores.ledger;
     let swept = ledger.sweep(&scopes::engine(), Sweep::All, policy).await;
@@ -85,7 +87,7 @@ pub async fn a_doubtful_charge_is_listed(world: &World) {
     assert_eq!(item.wallet, Some(fixtures::dollars(2)));
     assert_eq!(item.budget, Some(fixtures::cost(2, 10).budget));
     assert_eq!(item.charged_at.to_string(), "2026-03-15T12:00:00Z");
-    assert_eq!(item.found_at.to_string(), "2026-03-15T12:00:01Z");
+    assert_eq!(item.found_at.to_string(), "2026-03-15T12:00:11Z");
     assert_eq!(item.node, "driver");
     assert_eq!(
         (item.status, item.resolved_at, &item.reason),
@@ -110,7 +112,7 @@ pub async fn doubtful_charges_are_filtered(world: &World) {
         ..UnconfirmedFilter::default()
     };
     assert_eq!(listed(world, of_acme).await[0].charge, charge.uid);
-    let second = Some("2026-03-15T12:00:01Z".parse().unwrap());
+    let second = Some("2026-03-15T12:00:11Z".parse().unwrap());
     let from = UnconfirmedFilter {
         from: second,
         ..UnconfirmedFilter::default()

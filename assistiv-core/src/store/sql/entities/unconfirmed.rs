@@ -92,13 +92,14 @@ impl Model {
     }
 }
 
-/// A charge to be decided on.
-pub fn row(uid: Uuid, node: NodeId, now: Timestamp) -> ActiveModel {
+/// A charge that a sweep has found, and what became of it.
+pub fn row(uid: Uuid, node: NodeId, status: UnconfirmedStatus, now: Timestamp) -> ActiveModel {
+    let is_open = status == UnconfirmedStatus::Open;
     ActiveModel {
         uid: Set(uid),
         node_id: Set(node.0),
-        resolution: Set(UnconfirmedStatus::Open as i16),
-        resolved_at: Set(None),
+        resolution: Set(status as i16),
+        resolved_at: Set((!is_open).then_some(now.as_micros())),
         reason: Set(None),
         created_at: Set(now.as_micros()),
     }

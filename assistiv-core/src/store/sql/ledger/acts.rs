@@ -47,6 +47,8 @@ pub(in crate::store::sql) struct Done {
     pub(in crate::store::sql) account: AccountId,
     /// The wallet's account, when an act on a budget moved it, too.
     pub(in crate::store::sql) wallet_account: Option<AccountId>,
+    /// The message to other nodes.
+    pub(in crate::store::sql) control: Option<i64>,
 }
 
 /// Performs an act, or finds what it did when it was performed before.
@@ -94,7 +96,7 @@ async fn apply_in(
         replayed: false,
         account: Some(done.account),
         wallet_account: done.wallet_account,
-        control: None,
+        control: done.control,
     })
 }
 
@@ -181,7 +183,7 @@ async fn on_wallet(
         };
         row = changed.update(txn).await.map_err(failed)?;
     }
-    write::decision(txn, &mut account, &decision, now).await?;
+    let control = write::decision(txn, &mut account, &decision, now).await?;
     let after = plus(before, &decision)?;
     let entries = decision.posted(before);
     Ok(Done {
@@ -192,6 +194,7 @@ async fn on_wallet(
         },
         account: id,
         wallet_account: None,
+        control,
     })
 }
 
@@ -268,7 +271,7 @@ pub(super) async fn write_budget(
     decision: &Decision,
     now: Timestamp,
 ) -> Result<Done, Failure> {
-    write::decision(txn, account, decision, now).await?;
+    let control = write::decision(txn, account, decision, now).await?;
     write::budget(txn, old, decision).await?;
     let after = plus(before, decision)?;
     let budget = decision
@@ -283,6 +286,7 @@ pub(super) async fn write_budget(
         },
         account: AccountId(account.id),
         wallet_account: None,
+        control,
     })
 }
 

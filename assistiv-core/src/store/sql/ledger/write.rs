@@ -7,9 +7,10 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use crate::billing::{AccountKind, Blocked, Decision, Dimensions};
+use super::controls;
+use crate::billing::{AccountKind, Blocked, ControlOp, Decision, Dimensions};
 use crate::clock::Timestamp;
-use crate::id::PlatformId;
+use crate::id::{AccountId, PlatformId};
 use crate::store::StoreError;
 use crate::store::sql::entities::{account, budget, ledger};
 use crate::store::sql::error::{conflict, failed};
@@ -85,12 +86,13 @@ pub(super) async fn accounts(
         .map_err(failed)
 }
 
-/// Blocks accounts whose owners are gone. No reset falls due on them any more.
+/// Blocks accounts whose owners are gone. No reset falls due on them any more. The accounts are
+/// returned: nodes that hold something of them are yet to be told.
 pub(in crate::store::sql) async fn retire_accounts(
     txn: &DatabaseTransaction,
     select: Select<account::Entity>,
     now: Timestamp,
-) -> Result<(), StoreError> {
+) -> Result<Vec<account::Model>, StoreError> {
     let in_order = select
         .order_by_asc(account::Column::Kind)
         .order_by_asc(account::Column::Id);
@@ -100,18 +102,32 @@ pub(in crate::store::sql) async fn retire_accounts(
         row.period_end = None;
         row.version += 1;
     }
-    accounts(txn, rows, now).await
+    accounts(txn, rows.clone(), now).await?;
+    Ok(rows)
 }
 
-/// Writes a decision: the account, whose row is locked, and the entries. The wallet's or budget's
-/// row is the caller's.
+/// Tells nodes of accounts that were retired. Last in its transaction.
+pub(in crate::store::sql) async fn tell_retired(
+    txn: &DatabaseTransaction,
+    retired: impl IntoIterator<Item = account::Model>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    for account in retired {
+        controls::send(txn, AccountId(account.id), ControlOp::Policy, now).await?;
+    }
+    Ok(())
+}
+
+/// Writes a decision: the account, whose row is locked, the entries, and what other nodes must be
+/// told, of which the number is returned. The wallet's or budget's row is the caller's.
 pub(super) async fn decision(
     txn: &DatabaseTransaction,
     account: &mut account::Model,
     decision: &Decision,
     now: Timestamp,
-) -> Result<(), StoreError> {
+) -> Result<Option<i64>, StoreError> {
     account.add_free(decision.free_change)?;
+    let version = account.version;
     if let Some((enforce, blocked)) = decision.policy {
         let period_end = decision
             .budget
@@ -133,7 +149,15 @@ pub(super) async fn decision(
     let entries = entries.collect::<Result<Vec<_>, _>>()?;
     insert_rows(txn, entries, None)
         .await
-        .map_err(|error| conflict(error, "ledger entry"))
+        .map_err(|error| conflict(error, "ledger entry"))?;
+    let enforce = Dimensions::from_bits(account.enforce);
+    match decision.announces(account.version != version, enforce, account.free()) {
+        Some(op) => {
+            let sent = controls::send(txn, AccountId(account.id), op, now).await?;
+            Ok(Some(sent))
+        }
+        None => Ok(None),
+    }
 }
 
 /// Writes the row of a budget that a decision made or changed.
