@@ -152,11 +152,16 @@ impl Billing {
         let _drained = tokio::time::timeout(deadline, engine.permits.acquire_many(all)).await;
         let epoch = engine.epoch();
         if !epoch.is_lost() {
-            epoch.give_everything_back(engine.options.gate_timeout).await;
+            epoch
+                .give_everything_back(engine.options.gate_timeout)
+                .await;
         }
         engine.closing.cancel();
         let ended = engine.tasks.shut_down();
-        if tokio::time::timeout(engine.options.gate_timeout, ended).await.is_err() {
+        if tokio::time::timeout(engine.options.gate_timeout, ended)
+            .await
+            .is_err()
+        {
             return Err(StoreError::unavailable("what waits cannot be written"));
         }
         // Another one, if the node was fenced meanwhile.
@@ -214,7 +219,12 @@ impl Engine {
         };
         epoch.refresh(&slice, self.options.gate_timeout).await;
         let blocked = |blocked| blocked != Blocked::No;
-        if is_shared && slice.view().policy.is_none_or(|policy| blocked(policy.blocked)) {
+        if is_shared
+            && slice
+                .view()
+                .policy
+                .is_none_or(|policy| blocked(policy.blocked))
+        {
             self.wait_for_others(&epoch, account).await;
         }
     }
@@ -230,8 +240,8 @@ impl Engine {
             return false;
         }
         // With grace, an outage is no reason to refuse yet, and what waits for its end grows old.
-        let bridges = self.options.outage_policy == OutagePolicy::Grace
-            && epoch.validity.is_cut_off(now);
+        let bridges =
+            self.options.outage_policy == OutagePolicy::Grace && epoch.validity.is_cut_off(now);
         let oldest = epoch.settling.oldest();
         bridges || oldest.is_none_or(|age| age <= self.options.lane_stall)
     }
@@ -260,6 +270,13 @@ impl Engine {
                 engine.epoch().tick(idle_return, engine.store.is_shared());
             }
         });
+    }
+}
+
+impl Drop for Engine {
+    /// A gateway that is dropped without being closed must not live on in its heartbeats. What it left is swept.
+    fn drop(&mut self) {
+        self.closing.cancel();
     }
 }
 

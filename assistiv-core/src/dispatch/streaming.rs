@@ -65,6 +65,10 @@ impl Streaming {
             };
             match step {
                 Ok(Step::More) => {}
+                Ok(Step::Quiet) if exchange.hold.is_cut() => {
+                    let error = exhausted(Funds::Suspended);
+                    return self.fail(Ending::FundsExhausted, &error.into()).await;
+                }
                 Ok(Step::Quiet) => return Some(Bytes::from_static(PING)),
                 Ok(Step::End) => return self.complete().await,
                 Ok(Step::Short(mut funds)) => {
@@ -107,6 +111,7 @@ impl Streaming {
             request_id = &*self.request_id,
             "stream failed"
         );
+        exchange.hold.log_failure(error);
         self.settled = exchange.hold.settle(ending).stream().await.ok();
         Some([before, self.error_frame(error)].concat().into())
     }

@@ -1,10 +1,10 @@
 //! Acts on the messages of other nodes: an account is needed elsewhere, or was changed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 
 use super::Engine;
 use super::epoch::Epoch;
@@ -14,9 +14,6 @@ use crate::id::AccountId;
 
 /// How often messages are read. A nudge makes it at once.
 const POLL_EVERY: Duration = Duration::from_secs(1);
-/// For how long a number that was passed over may still become visible: its transaction had not committed when a
-/// later one had. A transaction that rolled back never gives its number away.
-const LATE_FOR: Duration = Duration::from_secs(2);
 /// How long an act waits until the other nodes have acted on it.
 const ACT_WAITS: Duration = Duration::from_millis(2_500);
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
@@ -25,10 +22,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 /// Which messages were acted on: a state machine without I/O.
 #[derive(Debug, Default)]
 pub(super) struct Messages {
-    /// The numbers of the last answer, and when numbers were first seen to be missing. A message that is too old
-    /// to be in the answer never comes again.
+    /// The numbers of the last answer. A message that is too old to be in an answer never comes again.
     seen: BTreeSet<i64>,
-    missing: BTreeMap<i64, Instant>,
     highest: i64,
 }
 
@@ -36,40 +31,28 @@ pub(super) struct Messages {
 
 impl Messages {
     /// The messages of an answer that were not seen before.
-    pub(super) fn news(&mut self, answer: &[Control], now: Instant) -> Vec<Control> {
-        let mut fresh: Vec<Control> = answer
-            .iter()
-            .filter(|control| !self.seen.contains(&control.seq))
-            .copied()
-            .collect();
-        fresh.sort_unstable_by_key(|control| control.seq);
-        for control in &fresh {
-            self.missing.remove(&control.seq);
-            // What was there before this node began concerns nothing that it has in memory.
-            if self.highest > 0 {
-                for passed_over in self.highest + 1..control.seq {
-                    self.missing.insert(passed_over, now);
-                }
-            }
-            self.highest = self.highest.max(control.seq);
-        }
+    pub(super) fn news(&mut self, answer: &[Control]) -> Vec<Control> {
+        let mut fresh = answer.to_vec();
+        fresh.retain(|control| !self.seen.contains(&control.seq));
         self.seen = answer.iter().map(|control| control.seq).collect();
-        self.missing.retain(|_, since| now.duration_since(*since) < LATE_FOR);
+        self.highest = self
+            .seen
+            .last()
+            .map_or(self.highest, |last| self.highest.max(*last));
         fresh
     }
 
-    /// The number up to which every message was acted on.
+    /// The number up to which every message was acted on: whoever sees one sees all before it.
     pub(super) fn acted_on(&self) -> i64 {
-        self.missing
-            .first_key_value()
-            .map_or(self.highest, |(missing, _)| missing - 1)
+        self.highest
     }
 }
 
 /// Runs until the engine closes or the registration is lost.
 pub(super) async fn run(engine: Weak<Engine>, epoch: Arc<Epoch>) {
-    let Some((closing, nudged)) =
-        engine.upgrade().map(|engine| (engine.closing.clone(), engine.nudged.clone()))
+    let Some((closing, nudged)) = engine
+        .upgrade()
+        .map(|engine| (engine.closing.clone(), engine.nudged.clone()))
     else {
         return;
     };
@@ -109,7 +92,7 @@ impl Engine {
                 return;
             }
         };
-        let news = messages.news(&answer, Instant::now());
+        let news = messages.news(&answer);
         for control in &news {
             match control.op {
                 ControlOp::Recall => epoch.give_back(control.account),
@@ -168,28 +151,17 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_acted_on_once_and_a_gap_is_waited_for() {
-        let start = Instant::now();
+    fn a_message_is_acted_on_once() {
         let mut messages = Messages::default();
-        let mut news = |seqs: &[i64], at: Instant| -> (Vec<i64>, i64) {
-            let fresh = messages.news(&controls(seqs), at);
+        let mut news = |seqs: &[i64]| -> (Vec<i64>, i64) {
+            let fresh = messages.news(&controls(seqs));
             (fresh.iter().map(|c| c.seq).collect(), messages.acted_on())
         };
-        assert_eq!(news(&[], start), (vec![], 0));
-        assert_eq!(news(&[1, 2], start), (vec![1, 2], 2));
-        assert_eq!(news(&[2, 1], start), (vec![], 2));
-        // 3 has not committed yet.
-        assert_eq!(news(&[1, 2, 4], start), (vec![4], 2));
-        assert_eq!(news(&[3, 4], start), (vec![3], 4));
-        // 5 rolled back.
-        assert_eq!(news(&[4, 6], start), (vec![6], 4));
-        assert_eq!(news(&[6], start + LATE_FOR), (vec![], 6));
-    }
-
-    #[test]
-    fn what_was_said_before_the_node_began_is_not_waited_for() {
-        let mut messages = Messages::default();
-        let fresh = messages.news(&controls(&[100, 101]), Instant::now());
-        assert_eq!((fresh.len(), messages.acted_on()), (2, 101));
+        assert_eq!(news(&[]), (vec![], 0));
+        assert_eq!(news(&[100, 101]), (vec![100, 101], 101));
+        assert_eq!(news(&[100, 101]), (vec![], 101));
+        // One was too old, and one of which nothing came was rolled back.
+        assert_eq!(news(&[101, 103]), (vec![103], 103));
+        assert_eq!(news(&[]), (vec![], 103));
     }
 }

@@ -58,9 +58,7 @@ impl BudgetDirectory {
         let overtaken = |entry: &Entry| match entry.account {
             Err(()) => true,
             Ok(None) => entry.news != self.news.load(Ordering::Acquire),
-            Ok(Some(account)) => {
-                (self.accounts).changed_since(&account, entry.account_revision)
-            }
+            Ok(Some(account)) => (self.accounts).changed_since(&account, entry.account_revision),
         };
         let stale = |entry: &Entry| {
             overtaken(entry)

@@ -154,7 +154,12 @@ impl Epoch {
     }
 
     /// Asks the account for what a waiting call lacks; resolves when that was granted, or cannot be.
-    pub(crate) async fn lease(&self, slice: &Arc<Slice>, needs: Amounts, patience: Duration) -> bool {
+    pub(crate) async fn lease(
+        &self,
+        slice: &Arc<Slice>,
+        needs: Amounts,
+        patience: Duration,
+    ) -> bool {
         self.want(slice, What::Have(needs), patience).await
     }
 
@@ -228,8 +233,7 @@ impl Epoch {
         }
         let mut slices = self.slices.write().unwrap_or_else(PoisonError::into_inner);
         // A slice that a call has in its hands counts twice or more.
-        slices
-            .retain(|_, slice| Arc::strong_count(slice) > 1 || !slice.is_empty(now, idle_return));
+        slices.retain(|_, slice| Arc::strong_count(slice) > 1 || !slice.is_empty(now, idle_return));
     }
 
     /// Up to which message of other nodes this one has acted.
@@ -295,7 +299,8 @@ impl Engine {
 /// Registers anew whenever the registration is lost, until the engine closes.
 pub(super) async fn keep_registered(engine: Weak<Engine>) {
     loop {
-        let Some((closing, epoch)) = engine.upgrade().map(|e| (e.closing.clone(), e.epoch())) else {
+        let Some((closing, epoch)) = engine.upgrade().map(|e| (e.closing.clone(), e.epoch()))
+        else {
             return;
         };
         tokio::select! {
@@ -330,8 +335,7 @@ impl Engine {
     async fn register_anew(self: &Arc<Self>) -> Result<(), StoreError> {
         // Where others use the database they sweep what we left, when it is safe. Alone, it is ours to do.
         let sweep = !self.store.is_shared();
-        let epoch =
-            Epoch::register(&*self.store, &self.options, self.late.clone(), sweep).await?;
+        let epoch = Epoch::register(&*self.store, &self.options, self.late.clone(), sweep).await?;
         let epoch = Arc::new(epoch);
         self.epoch.store(epoch.clone());
         self.begin(&epoch);

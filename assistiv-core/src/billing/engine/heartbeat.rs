@@ -46,10 +46,9 @@ async fn beat(store: &dyn LedgerStore, epoch: &Epoch, options: &BillingOptions) 
             epoch.validity.answered(Asker::Heartbeat);
         }
         Ok(Err(StoreError::Lost { .. })) => epoch.fence("its heartbeat came too late"),
-        Ok(Err(error)) => tracing::warn!(
-            error = &error as &dyn std::error::Error,
-            "heartbeat failed"
-        ),
+        Ok(Err(error)) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "heartbeat failed")
+        }
         Err(_) => tracing::warn!("heartbeat got no answer"),
     }
 }

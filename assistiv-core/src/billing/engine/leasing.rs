@@ -157,7 +157,11 @@ impl LeaseLane {
         let mut work = Work::default();
         let mut seq = 0;
         while !self.epoch.is_lost() {
-            self.epoch.leasing.take().into_iter().for_each(|want| work.add(want));
+            self.epoch
+                .leasing
+                .take()
+                .into_iter()
+                .for_each(|want| work.add(want));
             for slice in std::mem::take(&mut work.recoveries) {
                 self.recover(&slice).await;
             }
@@ -320,7 +324,11 @@ impl LeaseLane {
             return;
         };
         let scope = SweeperScope::engine();
-        match self.store.slot(&scope, self.epoch.node, slice.account()).await {
+        match self
+            .store
+            .slot(&scope, self.epoch.node, slice.account())
+            .await
+        {
             Ok(slot) => slice.recovered(quiet, slot),
             Err(error) => tracing::warn!(
                 error = &error as &dyn std::error::Error,
@@ -330,7 +338,10 @@ impl LeaseLane {
     }
 
     async fn reset(&self, account: AccountId) -> bool {
-        let reset = self.store.reset_period(&SweeperScope::engine(), account).await;
+        let reset = self
+            .store
+            .reset_period(&SweeperScope::engine(), account)
+            .await;
         if let Err(error) = &reset {
             tracing::warn!(
                 error = error as &dyn std::error::Error,
@@ -390,7 +401,10 @@ impl Work {
             && let Some((account, entry)) = self.returns.pop_first()
         {
             let request = LeaseRequest::giving_back(account, entry.give_back);
-            parts.insert(account, Part::new(entry.slice, request, Job::Return(entry.done)));
+            parts.insert(
+                account,
+                Part::new(entry.slice, request, Job::Return(entry.done)),
+            );
         }
         let is_due = |ask: &Ask| ask.waiting.is_none_or(|waiting| waiting.ask_at <= now);
         let due: Vec<AccountId> = self
@@ -409,7 +423,10 @@ impl Work {
                     continue;
                 }
                 let request = ask.slice.request(ask.needs());
-                parts.insert(account, Part::new(ask.slice.clone(), request, Job::Ask(ask)));
+                parts.insert(
+                    account,
+                    Part::new(ask.slice.clone(), request, Job::Ask(ask)),
+                );
             }
         }
         parts.into_values().collect()
@@ -417,7 +434,12 @@ impl Work {
 
     /// Resolves when an account is to be asked again.
     async fn wait(&self) {
-        let next = self.asks.values().filter_map(|ask| ask.waiting).map(|w| w.ask_at).min();
+        let next = self
+            .asks
+            .values()
+            .filter_map(|ask| ask.waiting)
+            .map(|w| w.ask_at)
+            .min();
         match next {
             Some(at) => tokio::time::sleep_until(at).await,
             None => std::future::pending().await,

@@ -58,7 +58,8 @@ impl Waiting {
 impl Recalls {
     /// Whether an account may be recalled now; notes that it is.
     pub(super) fn may(&mut self, account: AccountId, now: Instant) -> bool {
-        self.0.retain(|_, at| now.duration_since(*at) < RECALL_EVERY);
+        self.0
+            .retain(|_, at| now.duration_since(*at) < RECALL_EVERY);
         let is_new = !self.0.contains_key(&account);
         if is_new {
             self.0.insert(account, now);

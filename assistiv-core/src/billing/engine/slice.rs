@@ -239,8 +239,8 @@ impl Slice {
         state.asking = false;
         state.learn(grant, asked);
         let all_here = |d: &Dimension| grant.free.get(*d) <= 0 && grant.elsewhere.get(*d) <= 0;
-        state.alone = (Dimension::ALL.into_iter().filter(all_here))
-            .fold(Dimensions::NONE, Dimensions::with);
+        state.alone =
+            (Dimension::ALL.into_iter().filter(all_here)).fold(Dimensions::NONE, Dimensions::with);
     }
 
     /// What was returned has committed.
@@ -320,7 +320,9 @@ impl Slice {
     pub(crate) fn is_elsewhere(&self, needs: Amounts) -> bool {
         let state = self.lock();
         state.policy.is_some_and(|policy| {
-            state.short_for(&policy, needs).any(|d| state.elsewhere.get(d) > 0)
+            state
+                .short_for(&policy, needs)
+                .any(|d| state.elsewhere.get(d) > 0)
         })
     }
 
@@ -367,12 +369,10 @@ impl Slice {
             AccountKind::Wallet => 2,
             AccountKind::Budget => 4,
         };
-        let low = |d: Dimension| {
-            state.available.get(d) < target.get(d) / share && state.free.get(d) > 0
-        };
-        let wants = !state.asking
-            && policy.blocked == Blocked::No
-            && enforced(policy.enforce).any(low);
+        let low =
+            |d: Dimension| state.available.get(d) < target.get(d) / share && state.free.get(d) > 0;
+        let wants =
+            !state.asking && policy.blocked == Blocked::No && enforced(policy.enforce).any(low);
         state.asking |= wants;
         wants
     }
@@ -431,7 +431,11 @@ impl SliceState {
     }
 
     /// The enforced dimensions in which less is at hand than is wanted; nothing is never too much.
-    fn short_for(&self, policy: &AccountPolicy, wanted: Amounts) -> impl Iterator<Item = Dimension> {
+    fn short_for(
+        &self,
+        policy: &AccountPolicy,
+        wanted: Amounts,
+    ) -> impl Iterator<Item = Dimension> {
         let available = self.available;
         enforced(policy.enforce)
             .filter(move |d| wanted.get(*d) > 0 && available.get(*d) < wanted.get(*d))
@@ -483,17 +487,20 @@ impl SliceState {
     /// What calls in flight hold: where a deficit eats it up, nothing will come back.
     fn held(&self) -> Amounts {
         Amounts::from_fn(|d| {
-            let deficit = self.free.get(d).min(0).saturating_add(self.available.get(d).min(0));
-            let held = self.reserved.get(d).saturating_add(self.elsewhere.get(d).max(0));
+            let deficit = self
+                .free
+                .get(d)
+                .min(0)
+                .saturating_add(self.available.get(d).min(0));
+            let held = self
+                .reserved
+                .get(d)
+                .saturating_add(self.elsewhere.get(d).max(0));
             held.saturating_add(deficit).max(0)
         })
     }
 
-    fn available_above(
-        &self,
-        dimensions: Dimensions,
-        bound: impl Fn(Dimension) -> i64,
-    ) -> Amounts {
+    fn available_above(&self, dimensions: Dimensions, bound: impl Fn(Dimension) -> i64) -> Amounts {
         let above = |d: Dimension| self.available.get(d).saturating_sub(bound(d)).max(0);
         masked(Amounts::from_fn(above), dimensions)
     }
@@ -507,7 +514,11 @@ impl SliceState {
     fn target_of(&self, kind: AccountKind) -> Amounts {
         Amounts::from_fn(|d| {
             let calls = self.mean_hold.get(d).saturating_mul(8);
-            let spending = self.rate.get(d).saturating_mul(2).saturating_add(self.reserved.get(d));
+            let spending = self
+                .rate
+                .get(d)
+                .saturating_mul(2)
+                .saturating_add(self.reserved.get(d));
             match kind {
                 AccountKind::Wallet => calls.max(spending),
                 AccountKind::Budget => calls,
@@ -521,7 +532,13 @@ fn enforced(dimensions: Dimensions) -> impl Iterator<Item = Dimension> {
 }
 
 fn masked(amounts: Amounts, dimensions: Dimensions) -> Amounts {
-    let kept = |d: Dimension| if dimensions.contains(d) { amounts.get(d) } else { 0 };
+    let kept = |d: Dimension| {
+        if dimensions.contains(d) {
+            amounts.get(d)
+        } else {
+            0
+        }
+    };
     Amounts::from_fn(kept)
 }
 

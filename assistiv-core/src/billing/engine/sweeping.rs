@@ -23,7 +23,11 @@ pub(super) async fn run(engine: Weak<Engine>) {
     let mut round: u32 = 0;
     loop {
         let Some((closing, pause)) = engine.upgrade().map(|engine| {
-            let pause = if engine.store.is_shared() { ROUND } else { ROUND_ALONE };
+            let pause = if engine.store.is_shared() {
+                ROUND
+            } else {
+                ROUND_ALONE
+            };
             (engine.closing.clone(), jittered(pause))
         }) else {
             return;
@@ -37,10 +41,7 @@ pub(super) async fn run(engine: Weak<Engine>) {
         };
         round = round.wrapping_add(1);
         if let Err(error) = engine.sweep(round).await {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "sweeping failed"
-            );
+            tracing::warn!(error = &error as &dyn std::error::Error, "sweeping failed");
         }
     }
 }

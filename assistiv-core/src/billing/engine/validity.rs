@@ -105,9 +105,9 @@ impl Validity {
     }
 
     pub(super) fn fence(&self) {
-        let _ =
-            self.state
-                .compare_exchange(LIVE, FENCED, Ordering::AcqRel, Ordering::Acquire);
+        let _ = self
+            .state
+            .compare_exchange(LIVE, FENCED, Ordering::AcqRel, Ordering::Acquire);
     }
 
     pub(super) fn halt(&self) {
@@ -117,7 +117,11 @@ impl Validity {
     /// For how long somebody has been waiting for the database.
     fn silence(&self, now: Instant) -> Duration {
         let now = self.since_base(now);
-        let oldest = self.unanswered.iter().map(|since| since.load(Ordering::Acquire)).min();
+        let oldest = self
+            .unanswered
+            .iter()
+            .map(|since| since.load(Ordering::Acquire))
+            .min();
         Duration::from_micros(now.saturating_sub(oldest.unwrap_or(NEVER)))
     }
 

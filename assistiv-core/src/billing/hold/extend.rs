@@ -64,7 +64,11 @@ impl Held {
         if !asking.is_pending(patience) {
             self.asking = None;
             self.ask_again_at = runs_on.then(|| now + ASK_AGAIN_AFTER);
-            return if runs_on { Funds::Enough } else { self.used_up(&accrued) };
+            return if runs_on {
+                Funds::Enough
+            } else {
+                self.used_up(&accrued)
+            };
         }
         if runs_on {
             return Funds::Enough;

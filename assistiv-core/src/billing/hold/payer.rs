@@ -61,7 +61,10 @@ impl Payer {
             None => None,
             Some(end_user) => {
                 let uncertain = |cause| FundError::Uncertain { cause: Some(cause) };
-                let slice = engine.budget_slice(&epoch, end_user).await.map_err(uncertain)?;
+                let slice = engine
+                    .budget_slice(&epoch, end_user)
+                    .await
+                    .map_err(uncertain)?;
                 if slice.is_none() && profile.settings.require_budget() {
                     return Err(FundError::BudgetRequired);
                 }
@@ -185,6 +188,7 @@ impl Billing {
             legs,
             lowered_to,
             meter,
+            log: None,
             accepted: false,
             opened: false,
             checkpoint_at: Instant::now(),
@@ -209,7 +213,11 @@ impl Billing {
                 return Ok((*full, None, on));
             }
             let (wallet, budget) = payer.available();
-            if [Some(&wallet), budget.as_ref()].into_iter().flatten().any(View::is_unknown) {
+            if [Some(&wallet), budget.as_ref()]
+                .into_iter()
+                .flatten()
+                .any(View::is_unknown)
+            {
                 // It was changed while this call was on its way.
                 continue;
             }

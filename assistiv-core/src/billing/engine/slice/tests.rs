@@ -66,7 +66,10 @@ fn one_call_at_a_time_takes_the_rest_and_only_alone() {
     };
     leased(&slice, &grant(10));
     leased(&slice, &with(0, 1));
-    assert!(slice.reserve_rest(usd(50)).is_err(), "another node holds some of it");
+    assert!(
+        slice.reserve_rest(usd(50)).is_err(),
+        "another node holds some of it"
+    );
     leased(&slice, &with(0, 0));
     let last = slice.reserve_rest(usd(50)).unwrap();
     assert!(last.is_last && last.amounts == usd(10));
@@ -78,7 +81,10 @@ fn one_call_at_a_time_takes_the_rest_and_only_alone() {
     slice.release(whole);
     let returned = slice.take_all();
     slice.lease_failed(returned);
-    assert!(slice.reserve_rest(usd(50)).is_err(), "what went out may be elsewhere now");
+    assert!(
+        slice.reserve_rest(usd(50)).is_err(),
+        "what went out may be elsewhere now"
+    );
 }
 
 #[test]
@@ -116,7 +122,11 @@ fn a_wallet_refills_at_a_half_and_a_budget_at_a_quarter() {
         let policy = AccountPolicy { kind, ..wallet() };
         // Calls of ten: the target is 80.
         slice.reserve_first(usd(10)).unwrap_err();
-        let some = LeaseGrant { policy, free: usd(1000), ..grant(at) };
+        let some = LeaseGrant {
+            policy,
+            free: usd(1000),
+            ..grant(at)
+        };
         leased(&slice, &some);
         assert!(!slice.wants_refill());
         slice.reserve(usd(1)).unwrap();
@@ -164,7 +174,10 @@ impl Account {
 #[test]
 fn example_e4() {
     let nodes = [Slice::new(ACCOUNT), Slice::new(ACCOUNT)];
-    let mut account = Account { free: 1_000_000_000, slots: [0, 0] };
+    let mut account = Account {
+        free: 1_000_000_000,
+        slots: [0, 0],
+    };
     let hold = usd(100_000_000);
     let (a, b) = (0, 1);
     let granted = [
@@ -188,7 +201,10 @@ fn example_e4() {
                 assert_eq!(account.lease(node, slice, slice.request(hold)), expected);
                 first = slice.reserve(hold);
             }
-            assert_eq!(account.free + account.slots[a] + account.slots[b], 1_000_000_000);
+            assert_eq!(
+                account.free + account.slots[a] + account.slots[b],
+                1_000_000_000
+            );
             first.unwrap()
         })
         .collect();
