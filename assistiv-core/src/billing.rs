@@ -26,8 +26,9 @@ pub use account::{
     NewWallet, Wallet,
 };
 pub use act::{
-    ActContext, ActOutcome, ActRefusal, Applied, BudgetChanges, BudgetState, Decision, Idempotency,
-    LedgerAct, PostedEntry, decide_budget, decide_reset, decide_wallet,
+    ActContext, ActOutcome, ActRefusal, Applied, BudgetChanges, BudgetState, CrossingSearch,
+    Decision, Idempotency, LedgerAct, PostedEntry, Watch, decide_budget, decide_reset,
+    decide_wallet,
 };
 pub use amounts::{Amounts, Dimension, Dimensions, Legs, Overflow};
 pub use commands::{

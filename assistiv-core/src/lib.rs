@@ -27,6 +27,7 @@ pub mod clock;
 pub mod command;
 pub mod dispatch;
 pub mod error;
+pub mod events;
 pub mod gateway;
 pub mod id;
 pub mod json;

@@ -19,6 +19,7 @@ pub use tenancy::{
 use std::sync::Arc;
 
 pub use crate::billing::LedgerStore;
+pub use crate::events::EventStore;
 
 /// The stores that a gateway works on. Replace one field, keep the rest.
 #[derive(Clone)]
@@ -31,6 +32,8 @@ pub struct Stores {
     pub llm_configs: Arc<dyn LlmConfigStore>,
     /// Accounts, slots, ledger.
     pub ledger: Arc<dyn LedgerStore>,
+    /// What happened, for those who want to be told.
+    pub events: Arc<dyn EventStore>,
 }
 
 /// A page of a list.

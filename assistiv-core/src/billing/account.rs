@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::amounts::{Amounts, Dimension, Dimensions};
 use super::period::{Period, ZoneName};
 use crate::clock::Timestamp;
+use crate::events::Owner;
 use crate::id::{AccountId, BudgetId, EndUserId, EntryId, PlatformId, WalletId};
 use crate::money::{DisplayUnits, NanoUsd, Tokens};
 
@@ -164,6 +165,9 @@ pub struct AccountPolicy {
     pub blocked: Blocked,
     /// When a period reset falls due.
     pub period_end: Option<Timestamp>,
+    /// At or below these remainders a low balance is told. Where one is set, a node asks for a check whenever its own
+    /// view is at or below it ([`LeaseRequest::check`](super::LeaseRequest)).
+    pub thresholds: Limits,
 }
 
 // === impl Limits ===
@@ -176,6 +180,11 @@ impl Limits {
             tokens: self.tokens.unwrap_or_default(),
             display: DisplayUnits::ZERO,
         }
+    }
+
+    /// Whether none is set.
+    pub fn is_none(&self) -> bool {
+        self.usd.is_none() && self.tokens.is_none()
     }
 
     /// The dimensions that have a limit.
@@ -235,6 +244,20 @@ impl BudgetRecord {
             created_at: self.created_at,
             updated_at: self.updated_at,
         }
+    }
+
+    /// The thresholds that can be crossed: those of limits that are set.
+    pub fn thresholds(&self) -> Limits {
+        let (limits, low) = (&self.terms.limits, &self.terms.low_balance);
+        Limits {
+            usd: low.usd.filter(|_| limits.usd.is_some()),
+            tokens: low.tokens.filter(|_| limits.tokens.is_some()),
+        }
+    }
+
+    /// Whom the budget's account belongs to.
+    pub fn owner(&self) -> Owner {
+        Owner::Budget(self.id, self.terms.limits.enforced())
     }
 
     /// Whether money may be taken.

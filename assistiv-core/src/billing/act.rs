@@ -5,7 +5,7 @@
 
 mod decide;
 
-pub use self::decide::{decide_budget, decide_reset, decide_wallet};
+pub use self::decide::{CrossingSearch, Watch, decide_budget, decide_reset, decide_wallet};
 
 use serde::{Deserialize, Serialize};
 

@@ -165,6 +165,32 @@ impl EntryKind {
     }
 }
 
+impl EntryKind {
+    /// What an entry is called where a wallet is shown.
+    pub const fn wallet_type(self) -> &'static str {
+        match self {
+            Self::Charge => "llm_usage",
+            Self::Refund => "refund",
+            Self::TopUp => "top_up",
+            _ => "adjustment",
+        }
+    }
+
+    /// What an entry is called where a budget is shown.
+    pub const fn budget_type(self) -> &'static str {
+        match self {
+            Self::OpeningBalance => "opening_balance",
+            Self::BudgetTopUp | Self::TopUp => "topup",
+            Self::Debit | Self::Charge => "debit",
+            Self::Suspend => "suspend",
+            Self::Unsuspend => "unsuspend",
+            Self::PeriodReset => "period_reset",
+            Self::Refund => "refund",
+            _ => "adjustment",
+        }
+    }
+}
+
 // === impl EntrySource ===
 
 impl EntrySource {

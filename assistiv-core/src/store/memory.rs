@@ -6,6 +6,7 @@
 
 mod acts;
 mod books;
+mod events;
 mod keys;
 mod lanes;
 mod ledger;
@@ -80,7 +81,8 @@ impl From<MemoryStore> for Stores {
             tenancy: store.clone(),
             keys: store.clone(),
             llm_configs: store.clone(),
-            ledger: store,
+            ledger: store.clone(),
+            events: store,
         }
     }
 }

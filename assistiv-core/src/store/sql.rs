@@ -16,6 +16,7 @@
 )]
 mod entities;
 mod error;
+mod events;
 mod keys;
 mod ledger;
 mod llm_configs;
@@ -186,7 +187,8 @@ impl SqlStore {
             tenancy: this.clone(),
             keys: this.clone(),
             llm_configs: this.clone(),
-            ledger: this,
+            ledger: this.clone(),
+            events: this,
         }
     }
 

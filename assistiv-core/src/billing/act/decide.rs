@@ -2,10 +2,12 @@
 
 mod budget;
 mod entry;
+mod low_balance;
 mod reset;
 mod terms;
 mod wallet;
 
 pub use self::budget::decide_budget;
+pub use self::low_balance::{CrossingSearch, Watch};
 pub use self::reset::decide_reset;
 pub use self::wallet::decide_wallet;

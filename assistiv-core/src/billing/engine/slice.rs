@@ -178,6 +178,7 @@ impl Slice {
             target: state.target(),
             available: state.available,
             give_back: Amounts::ZERO,
+            check: false,
         }
     }
 
@@ -319,7 +320,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::billing::account::AccountKind;
+    use crate::billing::account::{AccountKind, Limits};
 
     fn grant(amount: i64) -> LeaseGrant {
         let policy = AccountPolicy {
@@ -327,6 +328,7 @@ mod tests {
             enforce: Dimensions::USD,
             blocked: Blocked::No,
             period_end: None,
+            thresholds: Limits::default(),
         };
         let granted = Amounts::from_raw(amount, 0, 0);
         LeaseGrant {

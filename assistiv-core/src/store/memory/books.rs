@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::acts::StoredOutcome;
+use super::events::Outbox;
 use super::page_of;
 use crate::billing::{
     AccountAudit, AccountKind, AccountPolicy, Amounts, Blocked, BudgetRecord, Decision, Dimensions,
-    EntryWithBalance, LedgerEntry, Overflow, Wallet, decide_reset,
+    EntryWithBalance, LedgerEntry, Limits, Overflow, Wallet, Watch, decide_reset,
 };
 use crate::clock::Timestamp;
+use crate::events::Owner;
 use crate::id::{AccountId, EndUserId, EntryId, NodeId, PlatformId};
 use crate::money::NanoUsd;
 use crate::store::{Listed, Page, StoreError};
@@ -20,6 +22,7 @@ pub(super) struct Books {
     pub(super) wallets: HashMap<PlatformId, WalletRow>,
     pub(super) budgets: HashMap<EndUserId, BudgetRecord>,
     pub(super) outcomes: HashMap<[u8; 32], StoredOutcome>,
+    pub(super) outbox: Outbox,
     ledger: Vec<LedgerEntry>,
     positions: HashMap<EntryId, usize>,
 }
@@ -32,6 +35,10 @@ pub(super) struct Account {
     pub(super) policy: AccountPolicy,
     pub(super) free: Amounts,
     pub(super) slots: BTreeMap<NodeId, Amounts>,
+    /// The thresholds that the next debit may cross.
+    armed: Dimensions,
+    /// How many of its entries no search for a crossed threshold goes back to.
+    seen: usize,
     /// Positions of its entries in the ledger.
     entries: Vec<usize>,
 }
@@ -122,6 +129,8 @@ impl Books {
             policy,
             free: Amounts::ZERO,
             slots: BTreeMap::new(),
+            armed: Dimensions::WATCHED,
+            seen: 0,
             entries: Vec::new(),
         };
         self.accounts.insert(id, account);
@@ -142,6 +151,7 @@ impl Books {
         let free = before
             .checked_add(decision.free_change)
             .map_err(out_of_range)?;
+        let mut watch = self.check_thresholds(id, now)?;
 
         if let Some(record) = decision.budget {
             let policy = policy_of(&record);
@@ -162,11 +172,86 @@ impl Books {
         {
             row.wallet.low_balance_threshold = threshold;
             row.wallet.updated_at = now;
+            account.policy.thresholds.usd = threshold;
+        }
+        let thresholds = account.policy.thresholds;
+        account.seen = account.entries.len();
+        if let Some(owner) = self.owner(id) {
+            let armed = Dimensions::WATCHED;
+            let none = Amounts::ZERO;
+            watch
+                .get_or_insert_with(|| Watch::new(owner, thresholds, armed, none, none))
+                .now_at(owner, thresholds);
         }
         for entry in decision.entries {
+            if let Some(watch) = &mut watch {
+                self.outbox.add(watch.note(&entry, now));
+            }
             self.post(entry);
         }
+        if let Some((watch, account)) = watch.zip(self.accounts.get_mut(&id)) {
+            account.armed = watch.armed();
+        }
         Ok(())
+    }
+
+    /// Tells of the debits that crossed thresholds of an account since its last act; gives the thresholds, or `None`
+    /// when nobody owns the account.
+    pub(super) fn check_thresholds(
+        &mut self,
+        id: AccountId,
+        now: Timestamp,
+    ) -> Result<Option<Watch>, StoreError> {
+        let Some(mut watch) = self.watch(id)? else {
+            return Ok(None);
+        };
+        let account = self.account(id)?;
+        let mut search = watch.search();
+        if watch.is_low() {
+            for position in account.entries[account.seen..].iter().rev() {
+                let entry = &self.ledger[*position];
+                let (change, limit) = legs_on(entry, id);
+                if !search.step(entry.clone(), change, limit) {
+                    break;
+                }
+            }
+        }
+        let events = watch.crossed(search, now);
+        self.outbox.add(events);
+        if let Some(account) = self.accounts.get_mut(&id) {
+            account.armed = watch.armed();
+        }
+        Ok(Some(watch))
+    }
+
+    fn watch(&self, id: AccountId) -> Result<Option<Watch>, StoreError> {
+        let (Some(account), Some(owner)) = (self.accounts.get(&id), self.owner(id)) else {
+            return Ok(None);
+        };
+        let record = account
+            .end_user
+            .and_then(|end_user| self.budgets.get(&end_user));
+        let limits = record.map_or(Amounts::ZERO, |record| record.terms.limits.amounts());
+        let thresholds = account.policy.thresholds;
+        let total = account.total()?;
+        Ok(Some(Watch::new(
+            owner,
+            thresholds,
+            account.armed,
+            total,
+            limits,
+        )))
+    }
+
+    /// Whose an account is; `None` when its owner is gone.
+    fn owner(&self, id: AccountId) -> Option<Owner> {
+        let account = self.accounts.get(&id)?;
+        match account.end_user {
+            Some(end_user) => Some(self.budgets.get(&end_user)?.owner()),
+            None => Some(Owner::Wallet(
+                self.wallets.get(&account.platform_id)?.wallet.id,
+            )),
+        }
     }
 
     /// Applies a due reset of an end user's budget; says whether one was due.
@@ -334,6 +419,7 @@ impl Account {
     fn close(&mut self) {
         self.policy.blocked = Blocked::Inactive;
         self.policy.period_end = None;
+        self.policy.thresholds = Limits::default();
     }
 }
 
@@ -346,6 +432,7 @@ impl WalletRow {
             enforce: Dimensions::USD,
             blocked: Blocked::No,
             period_end: None,
+            thresholds: Limits::default(),
         }
     }
 }
@@ -356,6 +443,7 @@ fn policy_of(record: &BudgetRecord) -> AccountPolicy {
         enforce: record.terms.limits.enforced(),
         blocked: record.blocked(),
         period_end: record.period_end.filter(|_| record.is_active),
+        thresholds: record.thresholds(),
     }
 }
 

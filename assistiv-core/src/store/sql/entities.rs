@@ -9,6 +9,7 @@ pub mod account;
 pub mod api_key;
 pub mod budget;
 pub mod end_user;
+pub mod event;
 pub mod idempotency;
 pub mod lane;
 pub mod ledger;

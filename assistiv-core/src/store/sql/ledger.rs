@@ -3,6 +3,7 @@
 pub(super) mod acts;
 mod audit;
 mod lease;
+mod low_balance;
 mod nodes;
 mod read;
 mod reset;

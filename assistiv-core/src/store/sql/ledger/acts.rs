@@ -199,7 +199,7 @@ async fn on_wallet(
         };
         row = changed.update(txn).await.map_err(failed)?;
     }
-    write::decision(txn, &mut account, &decision, now).await?;
+    write::decision(txn, &mut account, before, &decision, now).await?;
     let after = plus(before, &decision)?;
     let entries = decision.posted(before);
     Ok((
@@ -285,7 +285,7 @@ async fn write_budget(
     decision: &Decision,
     now: Timestamp,
 ) -> Result<(ActOutcome, AccountId), Failure> {
-    write::decision(txn, account, decision, now).await?;
+    write::decision(txn, account, before, decision, now).await?;
     write::budget(txn, old, decision).await?;
     let after = plus(before, decision)?;
     let budget = decision

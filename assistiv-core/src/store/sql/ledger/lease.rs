@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, PaginatorTrait, QuerySelect};
 
 use super::nodes::Fence;
-use super::write;
+use super::{low_balance, write};
 use crate::auth::SweeperScope;
 use crate::billing::{Amounts, Lane, LeaseBatch, LeaseGrant, LeaseRequest, grant};
 use crate::clock::Timestamp;
@@ -40,6 +40,11 @@ pub(super) async fn lease(
         let Some(account) = accounts.get_mut(&request.account.0) else {
             continue;
         };
+        if (request.moves() || request.check)
+            && low_balance::check(&txn, scope, account, now).await?
+        {
+            changed.insert(request.account.0);
+        }
         let grant = decide(account, request, divisor, now)?;
         let moved = grant
             .granted

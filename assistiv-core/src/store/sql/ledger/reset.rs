@@ -82,7 +82,7 @@ pub(super) async fn apply_due(
             ..Decision::default()
         };
     }
-    write::decision(txn, account, &decision, now).await?;
+    write::decision(txn, account, remaining, &decision, now).await?;
     write::budget(txn, Some(row), &decision).await
 }
 

@@ -7,7 +7,8 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use crate::billing::{AccountKind, Blocked, Decision, Dimensions};
+use super::low_balance;
+use crate::billing::{AccountKind, Amounts, Blocked, Decision, Dimensions, Limits};
 use crate::clock::Timestamp;
 use crate::id::PlatformId;
 use crate::store::StoreError;
@@ -48,6 +49,10 @@ impl NewAccount {
             free_display: Set(0),
             enforce: Set(self.enforce.bits()),
             blocked: Set(self.blocked as i16),
+            armed: Set(Dimensions::WATCHED.bits()),
+            low_usd: Set(None),
+            low_tokens: Set(None),
+            low_after: Set(0),
             period_end: Set(self.period_end.map(Timestamp::as_micros)),
             version: Set(0),
             created_at: Set(now.as_micros()),
@@ -75,6 +80,10 @@ pub(super) async fn accounts(
             account::Column::FreeDisplay,
             account::Column::Enforce,
             account::Column::Blocked,
+            account::Column::Armed,
+            account::Column::LowUsd,
+            account::Column::LowTokens,
+            account::Column::LowAfter,
             account::Column::PeriodEnd,
             account::Column::Version,
             account::Column::UpdatedAt,
@@ -98,19 +107,22 @@ pub(in crate::store::sql) async fn retire_accounts(
     for row in &mut rows {
         row.blocked = Blocked::Inactive as i16;
         row.period_end = None;
+        row.set_thresholds(&Limits::default());
         row.version += 1;
     }
     accounts(txn, rows, now).await
 }
 
-/// Writes a decision: the account, whose row is locked, and the entries. The wallet's or budget's
-/// row is the caller's.
+/// Writes a decision: the account, whose row is locked and on which `before` remained, the entries,
+/// and the events that they cause. The wallet's or budget's row is the caller's.
 pub(super) async fn decision(
     txn: &DatabaseTransaction,
     account: &mut account::Model,
+    before: Amounts,
     decision: &Decision,
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    low_balance::apply(txn, account, before, decision, now).await?;
     account.add_free(decision.free_change)?;
     if let Some((enforce, blocked)) = decision.policy {
         let period_end = decision

@@ -192,6 +192,7 @@ async fn a_lease_moves_what_is_free() {
         target: usd(target),
         available: Amounts::ZERO,
         give_back: Amounts::ZERO,
+        check: false,
     };
     let lease = async |seq, requests| {
         bench
