@@ -9,6 +9,7 @@ mod account;
 mod act;
 mod amounts;
 mod commands;
+mod control;
 mod engine;
 mod estimate;
 mod fund;
@@ -19,6 +20,7 @@ mod meter;
 mod options;
 mod period;
 mod price;
+mod recovery;
 mod store;
 
 pub use account::{
@@ -36,6 +38,7 @@ pub use commands::{
     RemoveBudget, RequestKey, TopUpBudget, TopUpBy, TopUpWallet, UpdateBudget, UpdateWallet,
     WalletKeeper, WalletWithEntries, Wallets,
 };
+pub use control::{Control, ControlOp};
 pub use engine::{Billing, QueuePermit};
 pub use estimate::Estimate;
 pub use fund::{Fund, FundLayer};
@@ -53,8 +56,8 @@ pub use options::{
 pub use period::{Bounds, Period, ZoneError, ZoneName};
 pub use price::{LongContext, Price, Rate, Rates, Usage};
 pub use store::{
-    AccountAudit, Control, ControlOp, Lane, LanePosition, LateSettlement, LeaseBatch, LedgerStore,
-    OpenStream, SettleBatch, Sweep, Swept, UnconfirmedDelivery,
+    AccountAudit, Lane, LanePosition, LateSettlement, LeaseBatch, LedgerStore, OpenStream,
+    Resolution, SettleBatch, Sweep, Swept, UnconfirmedDelivery,
 };
 
 use serde_json::Value;

@@ -171,6 +171,9 @@ pub struct Applied {
     pub replayed: bool,
     /// The account whose policy or balance changed.
     pub account: Option<AccountId>,
+    /// The message that tells other nodes, for who waits until they have acted on it
+    /// ([`crate::billing::LedgerStore::is_acked`]). `None` when there is nothing to tell, and of a repeat.
+    pub control: Option<i64>,
 }
 
 /// Why an act is refused. Nothing was changed.

@@ -221,4 +221,36 @@ impl Legs {
             budget: Amounts::from_fn(|d| self.budget.get(d).max(other.budget.get(d))),
         }
     }
+
+    /// The sum, leg by leg.
+    ///
+    /// # Errors
+    /// [`Overflow`].
+    pub fn checked_add(self, other: Self) -> Result<Self, Overflow> {
+        Ok(Self {
+            wallet: self.wallet.checked_add(other.wallet).ok_or(Overflow)?,
+            budget: self.budget.checked_add(other.budget)?,
+        })
+    }
+
+    /// The same legs with the other sign.
+    #[must_use]
+    pub fn negated(self) -> Self {
+        Self {
+            wallet: self.wallet.negated(),
+            budget: self.budget.negated(),
+        }
+    }
+
+    /// The smaller of two, leg by leg.
+    #[must_use]
+    pub(crate) fn min(self, other: Self) -> Self {
+        self.negated().max(other.negated()).negated()
+    }
+
+    /// Legs below zero count as zero.
+    #[must_use]
+    pub(crate) fn at_least_zero(self) -> Self {
+        self.max(Self::ZERO)
+    }
 }

@@ -132,15 +132,6 @@ pub struct EntryWithBalance {
     pub limit_after: Amounts,
 }
 
-// === impl LedgerEntry ===
-
-impl LedgerEntry {
-    /// The id of the one correction that a charge may get.
-    pub fn correction_uid(charge: EntryId) -> EntryId {
-        EntryId::from_uuid(uuid::Uuid::new_v5(&charge.as_uuid(), b"correction"))
-    }
-}
-
 // === impl EntryKind ===
 
 impl EntryKind {

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::account::{AccountKind, Budget, Wallet};
 use super::act::{ActContext, ActRefusal, Applied, Idempotency, LedgerAct};
 use super::amounts::{Amounts, Legs};
+use super::control::Control;
 use super::lease::{LeaseGrant, LeaseRequest};
 use super::ledger::{EntryWithBalance, LedgerEntry};
 use crate::auth::{OperatorScope, PlatformScope, SweeperScope};
@@ -122,24 +123,16 @@ pub enum UnconfirmedDelivery {
     Refund,
 }
 
-/// A message between nodes about one account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Control {
-    /// Its number; later messages have greater ones, but may become visible before earlier ones.
-    pub seq: i64,
-    /// The account.
-    pub account: AccountId,
-    /// What it says.
-    pub op: ControlOp,
-}
-
-/// What a message between nodes says. The numbers are those that backends store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ControlOp {
-    /// Another node needs the account: return everything that is at hand.
-    Recall = 1,
-    /// The account's policy or status changed: return everything and read the policy anew.
-    Policy = 2,
+/// What became of a charge whose delivery cannot be proved. The numbers are those that backends store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Resolution {
+    /// Nobody has decided yet.
+    #[default]
+    Open = 0,
+    /// The charge stands.
+    Stands = 1,
+    /// It was refunded.
+    Refunded = 2,
 }
 
 /// What the late path did with a stream that a sweep had charged already.
@@ -215,6 +208,9 @@ pub trait LedgerStore: Send + Sync + 'static {
     ) -> Result<(), StoreError>;
 
     /// Marks a node that authorises nothing more and ends in good order.
+    ///
+    /// # Errors
+    /// [`StoreError::Lost`] when the node was fenced or closed.
     async fn drain_node(&self, scope: &SweeperScope, node: NodeId) -> Result<(), StoreError>;
 
     /// Marks a node that has settled everything and returned its slots as closed. What is left of its slots
@@ -238,6 +234,7 @@ pub trait LedgerStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] while the stream's record still stands, that is before the sweep: try again.
+    /// [`StoreError::Corrupt`] when the charge stands on other accounts than `exact`.
     async fn settle_late(
         &self,
         scope: &SweeperScope,
@@ -253,14 +250,17 @@ pub trait LedgerStore: Send + Sync + 'static {
     ) -> Result<Amounts, StoreError>;
 
     /// Asks all other nodes to return what they do not use of an account; at most one message for each account and
-    /// second. Returns the number of the message.
+    /// second. Returns the number of the message, which may be one that another node has sent just before.
     async fn recall(&self, scope: &SweeperScope, account: AccountId) -> Result<i64, StoreError>;
 
-    /// Messages of the last 30 seconds with a number above `after`, and those that became visible late: callers
-    /// drop the numbers that they have seen.
+    /// Messages of the last 30 seconds, in the order of their numbers: callers drop those that they have seen.
+    ///
+    /// Whoever sees a message sees all that have smaller numbers, so a node may acknowledge the greatest number of
+    /// what it has acted on.
     async fn controls(&self, scope: &SweeperScope) -> Result<Vec<Control>, StoreError>;
 
-    /// Whether every live node other than `except` has acted on the messages up to `seq`.
+    /// Whether every live node other than `except` has acted on the messages up to `seq`. Nodes whose time ran out
+    /// and nodes that drain authorise nothing and are not waited for.
     async fn is_acked(
         &self,
         scope: &SweeperScope,
@@ -268,7 +268,7 @@ pub trait LedgerStore: Send + Sync + 'static {
         except: Option<NodeId>,
     ) -> Result<bool, StoreError>;
 
-    /// Budgets' accounts whose period is over, at most `most`, oldest boundary first.
+    /// Accounts of active budgets whose period is over, at most `most`, oldest boundary first.
     async fn due_periods(
         &self,
         scope: &SweeperScope,

@@ -6,20 +6,25 @@
 
 mod acts;
 mod books;
+mod controls;
 mod events;
 mod keys;
 mod lanes;
+mod late;
 mod ledger;
 mod llm_configs;
+mod low_balance;
+mod nodes;
 mod tenancy;
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use self::books::Books;
-use self::lanes::Nodes;
+use self::nodes::Nodes;
 use super::{Listed, Page, StoreError, StoredSecret, Stores};
 use crate::auth::KeyDigest;
 use crate::clock::{Clock, Timestamp};
@@ -32,6 +37,7 @@ use crate::tenancy::{EndUser, Platform, PlatformSlug};
 #[derive(Clone)]
 pub struct MemoryStore {
     clock: Arc<dyn Clock>,
+    is_shared: bool,
     state: Arc<Mutex<State>>,
 }
 
@@ -55,7 +61,20 @@ impl MemoryStore {
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
             clock,
+            is_shared: false,
             state: Arc::default(),
+        }
+    }
+
+    /// An empty store for several gateways in one process, each of them a node of its own: for tests, and for
+    /// embedders that run more than one. Give each gateway a clone.
+    ///
+    /// [`LedgerStore::is_shared`](super::LedgerStore::is_shared) then says so: gateways send heartbeats, share out
+    /// what an account has, recall what others hold of it, and sweep those that stopped.
+    pub fn shared(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            is_shared: true,
+            ..Self::new(clock)
         }
     }
 
@@ -142,4 +161,16 @@ fn page_of<T>(rows: Vec<T>, page: Page) -> Listed<T> {
 /// Whether `text` holds `part`, whatever the case of either; no character is a wildcard.
 fn contains_ignoring_case(text: &str, part: &str) -> bool {
     text.to_lowercase().contains(&part.to_lowercase())
+}
+
+fn after(at: Timestamp, span: Duration) -> Timestamp {
+    Timestamp::from_micros(at.as_micros().saturating_add(micros(span)))
+}
+
+fn before(at: Timestamp, span: Duration) -> Timestamp {
+    Timestamp::from_micros(at.as_micros().saturating_sub(micros(span)))
+}
+
+fn micros(span: Duration) -> i64 {
+    i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
 }

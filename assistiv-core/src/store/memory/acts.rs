@@ -136,7 +136,7 @@ impl Books {
             Err(refusal) => return Ok(Err(refusal)),
         };
         let entries = decision.posted(before);
-        self.commit(account, decision, now)?;
+        let control = self.commit_act(account, decision, now)?;
         let wallet = Some(self.wallet(platform_id)?);
         let outcome = ActOutcome {
             wallet,
@@ -147,6 +147,7 @@ impl Books {
             outcome,
             replayed: false,
             account: Some(account),
+            control,
         }))
     }
 
@@ -173,7 +174,7 @@ impl Books {
         };
         let entries = decision.posted(remaining);
         let record = decision.budget.clone().ok_or(StoreError::NotFound)?;
-        self.commit(record.account, decision, now)?;
+        let control = self.commit_act(record.account, decision, now)?;
         let budget = Some(record.with_remaining(self.total(record.account)?));
         let outcome = ActOutcome {
             wallet: None,
@@ -184,6 +185,7 @@ impl Books {
             outcome,
             replayed: false,
             account: Some(record.account),
+            control,
         }))
     }
 }
@@ -199,6 +201,7 @@ impl StoredOutcome {
             outcome: self.outcome.clone(),
             replayed: true,
             account: self.account,
+            control: None,
         })
     }
 }

@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::acts::StoredOutcome;
+use super::controls::Controls;
 use super::events::Outbox;
 use super::page_of;
 use crate::billing::{
-    AccountAudit, AccountKind, AccountPolicy, Amounts, Blocked, BudgetRecord, Decision, Dimensions,
-    EntryWithBalance, LedgerEntry, Limits, Overflow, Wallet, Watch, decide_reset,
+    AccountAudit, AccountKind, AccountPolicy, Amounts, Blocked, BudgetRecord, ControlOp, Decision,
+    Dimensions, EntryWithBalance, LedgerEntry, Limits, Overflow, Resolution, Wallet, Watch,
+    decide_reset,
 };
 use crate::clock::Timestamp;
-use crate::events::Owner;
 use crate::id::{AccountId, EndUserId, EntryId, NodeId, PlatformId};
 use crate::money::NanoUsd;
 use crate::store::{Listed, Page, StoreError};
@@ -23,6 +24,9 @@ pub(super) struct Books {
     pub(super) budgets: HashMap<EndUserId, BudgetRecord>,
     pub(super) outcomes: HashMap<[u8; 32], StoredOutcome>,
     pub(super) outbox: Outbox,
+    pub(super) controls: Controls,
+    /// Charges whose delivery cannot be proved: the nodes that posted them, and what became of them.
+    pub(super) unconfirmed: BTreeMap<EntryId, (NodeId, Resolution)>,
     ledger: Vec<LedgerEntry>,
     positions: HashMap<EntryId, usize>,
 }
@@ -36,11 +40,11 @@ pub(super) struct Account {
     pub(super) free: Amounts,
     pub(super) slots: BTreeMap<NodeId, Amounts>,
     /// The thresholds that the next debit may cross.
-    armed: Dimensions,
+    pub(super) armed: Dimensions,
     /// How many of its entries no search for a crossed threshold goes back to.
-    seen: usize,
+    pub(super) seen: usize,
     /// Positions of its entries in the ledger.
-    entries: Vec<usize>,
+    pub(super) entries: Vec<usize>,
 }
 
 /// A wallet without its balance, which its account holds.
@@ -136,6 +140,23 @@ impl Books {
         self.accounts.insert(id, account);
     }
 
+    /// Writes what was decided on an account, and tells other nodes; returns the number of the
+    /// message, if there is something to tell.
+    pub(super) fn commit_act(
+        &mut self,
+        id: AccountId,
+        decision: Decision,
+        now: Timestamp,
+    ) -> Result<Option<i64>, StoreError> {
+        let policy = |books: &Self| books.accounts.get(&id).map(|account| account.policy);
+        let before = policy(self);
+        self.commit(id, decision.clone(), now)?;
+        let account = self.account(id)?;
+        let changed = before != policy(self);
+        let op = decision.announces(changed, account.policy.enforce, account.free);
+        Ok(op.map(|op| self.controls.send(id, op, now)))
+    }
+
     /// Writes what was decided on an account: rows, free part, policy and entries, or nothing.
     pub(super) fn commit(
         &mut self,
@@ -193,65 +214,6 @@ impl Books {
             account.armed = watch.armed();
         }
         Ok(())
-    }
-
-    /// Tells of the debits that crossed thresholds of an account since its last act; gives the thresholds, or `None`
-    /// when nobody owns the account.
-    pub(super) fn check_thresholds(
-        &mut self,
-        id: AccountId,
-        now: Timestamp,
-    ) -> Result<Option<Watch>, StoreError> {
-        let Some(mut watch) = self.watch(id)? else {
-            return Ok(None);
-        };
-        let account = self.account(id)?;
-        let mut search = watch.search();
-        if watch.is_low() {
-            for position in account.entries[account.seen..].iter().rev() {
-                let entry = &self.ledger[*position];
-                let (change, limit) = legs_on(entry, id);
-                if !search.step(entry.clone(), change, limit) {
-                    break;
-                }
-            }
-        }
-        let events = watch.crossed(search, now);
-        self.outbox.add(events);
-        if let Some(account) = self.accounts.get_mut(&id) {
-            account.armed = watch.armed();
-        }
-        Ok(Some(watch))
-    }
-
-    fn watch(&self, id: AccountId) -> Result<Option<Watch>, StoreError> {
-        let (Some(account), Some(owner)) = (self.accounts.get(&id), self.owner(id)) else {
-            return Ok(None);
-        };
-        let record = account
-            .end_user
-            .and_then(|end_user| self.budgets.get(&end_user));
-        let limits = record.map_or(Amounts::ZERO, |record| record.terms.limits.amounts());
-        let thresholds = account.policy.thresholds;
-        let total = account.total()?;
-        Ok(Some(Watch::new(
-            owner,
-            thresholds,
-            account.armed,
-            total,
-            limits,
-        )))
-    }
-
-    /// Whose an account is; `None` when its owner is gone.
-    fn owner(&self, id: AccountId) -> Option<Owner> {
-        let account = self.accounts.get(&id)?;
-        match account.end_user {
-            Some(end_user) => Some(self.budgets.get(&end_user)?.owner()),
-            None => Some(Owner::Wallet(
-                self.wallets.get(&account.platform_id)?.wallet.id,
-            )),
-        }
     }
 
     /// Applies a due reset of an end user's budget; says whether one was due.
@@ -371,23 +333,39 @@ impl Books {
     }
 
     /// Removes a platform's wallet and budgets; their accounts stay with the ledger.
-    pub(super) fn close_platform(&mut self, platform_id: PlatformId) {
+    pub(super) fn close_platform(&mut self, platform_id: PlatformId, now: Timestamp) {
         self.wallets.remove(&platform_id);
         self.budgets
             .retain(|_, record| record.platform_id != platform_id);
-        let own = |account: &&mut Account| account.platform_id == platform_id;
-        self.accounts
-            .values_mut()
-            .filter(own)
-            .for_each(Account::close);
+        let own = self.accounts.iter_mut();
+        for (id, account) in own.filter(|(_, account)| account.platform_id == platform_id) {
+            account.close();
+            self.controls.send(*id, ControlOp::Policy, now);
+        }
     }
 
     /// Removes an end user's budget; its account stays with the ledger.
-    pub(super) fn close_budget(&mut self, end_user: EndUserId) {
-        let record = self.budgets.remove(&end_user);
-        if let Some(account) = record.and_then(|record| self.accounts.get_mut(&record.account)) {
+    pub(super) fn close_budget(&mut self, end_user: EndUserId, now: Timestamp) {
+        let Some(record) = self.budgets.remove(&end_user) else {
+            return;
+        };
+        if let Some(account) = self.accounts.get_mut(&record.account) {
             account.close();
+            self.controls.send(record.account, ControlOp::Policy, now);
         }
+    }
+
+    /// Accounts of active budgets whose period is over, the oldest boundary first.
+    pub(super) fn due(&self, now: Timestamp) -> Vec<AccountId> {
+        let mut due: Vec<_> = self
+            .budgets
+            .values()
+            .filter(|record| record.is_active)
+            .filter_map(|record| Some((record.period_end?, record.account)))
+            .filter(|(end, _)| *end <= now)
+            .collect();
+        due.sort_unstable();
+        due.into_iter().map(|(_, account)| account).collect()
     }
 }
 
@@ -410,7 +388,15 @@ impl Account {
             .map_err(out_of_range)
     }
 
-    fn total(&self) -> Result<Amounts, StoreError> {
+    /// What other nodes than this one hold.
+    pub(super) fn slots_except(&self, node: NodeId) -> Result<Amounts, Overflow> {
+        let others = self.slots.iter().filter(|(id, _)| **id != node);
+        others
+            .map(|(_, slot)| *slot)
+            .try_fold(Amounts::ZERO, Amounts::checked_add)
+    }
+
+    pub(super) fn total(&self) -> Result<Amounts, StoreError> {
         self.free
             .checked_add(self.slot_sum()?)
             .map_err(out_of_range)

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use super::MemoryStore;
+use super::{MemoryStore, after};
 use crate::auth::{OperatorScope, PlatformScope, SweeperScope};
 use crate::billing::{
     AccountAudit, ActContext, ActRefusal, Amounts, Applied, Budget, Control, EntryKind,
@@ -18,7 +18,7 @@ use crate::store::{Listed, Page, StoreError};
 #[async_trait]
 impl LedgerStore for MemoryStore {
     fn is_shared(&self) -> bool {
-        false
+        self.is_shared
     }
 
     async fn open_node(
@@ -26,85 +26,93 @@ impl LedgerStore for MemoryStore {
         _scope: &SweeperScope,
         _instance: Uuid,
         _name: &str,
-        _ttl: Duration,
+        ttl: Duration,
     ) -> Result<NodeId, StoreError> {
-        Ok(self.lock().nodes.open())
+        Ok(self.lock().nodes.open(ttl, self.now()))
     }
 
     async fn heartbeat(
         &self,
         _scope: &SweeperScope,
-        _node: NodeId,
-        _ttl: Duration,
-        _acked_control: i64,
+        node: NodeId,
+        ttl: Duration,
+        acked_control: i64,
     ) -> Result<(), StoreError> {
-        Ok(())
+        let expires_at = after(self.now(), ttl);
+        self.lock().nodes.heartbeat(node, expires_at, acked_control)
     }
 
-    async fn drain_node(&self, _scope: &SweeperScope, _node: NodeId) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    async fn settle_late(
-        &self,
-        _scope: &SweeperScope,
-        _exact: &LedgerEntry,
-    ) -> Result<LateSettlement, StoreError> {
-        Ok(LateSettlement::Uncharged)
-    }
-
-    async fn slot(
-        &self,
-        _scope: &SweeperScope,
-        _node: NodeId,
-        _account: AccountId,
-    ) -> Result<Amounts, StoreError> {
-        Ok(Amounts::ZERO)
-    }
-
-    async fn recall(&self, _scope: &SweeperScope, _account: AccountId) -> Result<i64, StoreError> {
-        Ok(0)
-    }
-
-    async fn controls(&self, _scope: &SweeperScope) -> Result<Vec<Control>, StoreError> {
-        Ok(Vec::new())
-    }
-
-    async fn is_acked(
-        &self,
-        _scope: &SweeperScope,
-        _seq: i64,
-        _except: Option<NodeId>,
-    ) -> Result<bool, StoreError> {
-        Ok(true)
-    }
-
-    async fn due_periods(
-        &self,
-        _scope: &SweeperScope,
-        _most: u32,
-    ) -> Result<Vec<AccountId>, StoreError> {
-        Ok(Vec::new())
-    }
-
-    async fn prune_controls(&self, _scope: &SweeperScope) -> Result<u64, StoreError> {
-        Ok(0)
+    async fn drain_node(&self, _scope: &SweeperScope, node: NodeId) -> Result<(), StoreError> {
+        self.lock().nodes.drain(node)
     }
 
     async fn close_node(&self, _scope: &SweeperScope, node: NodeId) -> Result<(), StoreError> {
-        self.lock().retire(node, self.now()).map(|_| ())
+        self.lock().retire(node, None, self.now()).map(|_| ())
     }
 
     async fn sweep(
         &self,
         _scope: &SweeperScope,
         which: Sweep,
-        _unconfirmed: UnconfirmedDelivery,
+        unconfirmed: UnconfirmedDelivery,
     ) -> Result<Vec<Swept>, StoreError> {
-        match which {
-            Sweep::All => self.lock().sweep(self.now()),
-            Sweep::Expired { .. } => Ok(Vec::new()),
-        }
+        let which = match which {
+            Sweep::All if self.is_shared => Sweep::Expired {
+                grace: Duration::ZERO,
+            },
+            which => which,
+        };
+        self.lock().sweep(which, unconfirmed, self.now())
+    }
+
+    async fn settle_late(
+        &self,
+        _scope: &SweeperScope,
+        exact: &LedgerEntry,
+    ) -> Result<LateSettlement, StoreError> {
+        self.lock().settle_late(exact, self.now())
+    }
+
+    async fn slot(
+        &self,
+        _scope: &SweeperScope,
+        node: NodeId,
+        account: AccountId,
+    ) -> Result<Amounts, StoreError> {
+        let state = self.lock();
+        let account = state.books.accounts.get(&account);
+        Ok(account.map_or(Amounts::ZERO, |account| account.slot(node)))
+    }
+
+    async fn recall(&self, _scope: &SweeperScope, account: AccountId) -> Result<i64, StoreError> {
+        Ok(self.lock().books.controls.recall(account, self.now()))
+    }
+
+    async fn controls(&self, _scope: &SweeperScope) -> Result<Vec<Control>, StoreError> {
+        Ok(self.lock().books.controls.shown(self.now()))
+    }
+
+    async fn is_acked(
+        &self,
+        _scope: &SweeperScope,
+        seq: i64,
+        except: Option<NodeId>,
+    ) -> Result<bool, StoreError> {
+        Ok(self.lock().nodes.have_acked(seq, except, self.now()))
+    }
+
+    async fn due_periods(
+        &self,
+        _scope: &SweeperScope,
+        most: u32,
+    ) -> Result<Vec<AccountId>, StoreError> {
+        let mut due = self.lock().books.due(self.now());
+        due.truncate(most as usize);
+        Ok(due)
+    }
+
+    async fn prune_controls(&self, _scope: &SweeperScope) -> Result<u64, StoreError> {
+        Ok(self.lock().books.controls.prune(self.now()))
     }
 
     async fn lane(
@@ -125,7 +133,7 @@ impl LedgerStore for MemoryStore {
         _scope: &SweeperScope,
         batch: &LeaseBatch,
     ) -> Result<Vec<LeaseGrant>, StoreError> {
-        self.lock().lease(batch, self.now())
+        self.lock().lease(batch, self.is_shared, self.now())
     }
 
     async fn reset_period(

@@ -101,7 +101,7 @@ impl TenancyStore for MemoryStore {
         state
             .llm_configs
             .retain(|_, (config, _)| config.platform_id != id);
-        state.books.close_platform(id);
+        state.books.close_platform(id, self.now());
         Ok(())
     }
 
@@ -216,7 +216,7 @@ impl TenancyStore for MemoryStore {
         let name = (scope.platform_id(), end_user.external_id);
         state.external_ids.remove(&name);
         state.remove_keys(|key| key.end_user_id == Some(id));
-        state.books.close_budget(id);
+        state.books.close_budget(id, self.now());
         state.books.outbox.add([event]);
         Ok(())
     }

@@ -92,6 +92,7 @@ async fn apply_in(
         outcome,
         replayed: false,
         account: Some(account),
+        control: None,
     })
 }
 
@@ -136,6 +137,7 @@ async fn claim(
         outcome,
         replayed: true,
         account: stored.account_id.map(AccountId),
+        control: None,
     }))
 }
 
