@@ -10,6 +10,7 @@ mod act;
 mod amounts;
 mod commands;
 mod control;
+mod display;
 mod engine;
 mod estimate;
 mod fund;
@@ -34,11 +35,13 @@ pub use act::{
 };
 pub use amounts::{Amounts, Dimension, Dimensions, Legs, Overflow};
 pub use commands::{
-    BudgetOf, CreateBudget, DebitBudget, OwnBudget, Performed, ReadBudget, ReadWallet,
-    RemoveBudget, RequestKey, TopUpBudget, TopUpBy, TopUpWallet, UpdateBudget, UpdateWallet,
-    WalletKeeper, WalletWithEntries, Wallets,
+    AdjustDisplay, BudgetOf, CreateBudget, DebitBudget, EndUserLedgers, OwnBudget, Performed,
+    ReadBudget, ReadEndUserWallet, ReadWallet, RemoveBudget, RemoveDisplay, RequestKey, SetDisplay,
+    TopUpBudget, TopUpBy, TopUpDisplay, TopUpWallet, UpdateBudget, UpdateWallet, WalletKeeper,
+    WalletWithEntries, Wallets,
 };
 pub use control::{Control, ControlOp};
+pub use display::{DisplayRates, DisplayReset, DisplayRule, DisplayTrigger, EndUserWallet};
 pub use engine::{Billing, QueuePermit};
 pub use estimate::Estimate;
 pub use fund::{Fund, FundLayer};

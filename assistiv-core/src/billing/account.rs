@@ -77,6 +77,8 @@ pub struct BudgetRecord {
     pub account: AccountId,
     /// What it is set to.
     pub terms: BudgetTerms,
+    /// The limit of the display ledger; `None` when that is off.
+    pub max_display: Option<DisplayUnits>,
     /// When the current period began.
     pub period_start: Timestamp,
     /// When the next period begins.
@@ -108,6 +110,12 @@ pub struct Budget {
     /// Tokens used in this period.
     #[serde(with = "crate::money::stored")]
     pub used_tokens: Tokens,
+    /// The limit of the display ledger; `None` when that is off.
+    #[serde(default)]
+    pub max_display: Option<DisplayUnits>,
+    /// Display units used.
+    #[serde(default, with = "crate::money::stored")]
+    pub used_display: DisplayUnits,
     /// When the current period began.
     pub period_start: Timestamp,
     /// When the next period begins.
@@ -131,6 +139,8 @@ pub struct NewBudget {
     pub opening: EntryId,
     /// What it is set to.
     pub terms: BudgetTerms,
+    /// The limit of the display ledger; `None` leaves that off.
+    pub max_display: Option<DisplayUnits>,
 }
 
 /// What an account belongs to.
@@ -218,6 +228,7 @@ impl BudgetRecord {
             end_user_id,
             account,
             terms: new.terms.clone(),
+            max_display: new.max_display,
             period_start: bounds.start,
             period_end: bounds.end,
             is_active: true,
@@ -229,20 +240,40 @@ impl BudgetRecord {
 
     /// The budget as callers see it, given what remains on its account.
     pub fn with_remaining(&self, remaining: Amounts) -> Budget {
-        let limits = self.terms.limits.amounts();
+        let limits = self.limits();
+        let used = |d| limits.get(d).saturating_sub(remaining.get(d));
         Budget {
             id: self.id,
             platform_id: self.platform_id,
             end_user_id: self.end_user_id,
             terms: self.terms.clone(),
-            used_usd: NanoUsd::new(limits.usd.get().saturating_sub(remaining.usd.get())),
-            used_tokens: Tokens::new(limits.tokens.get().saturating_sub(remaining.tokens.get())),
+            used_usd: NanoUsd::new(used(Dimension::Usd)),
+            used_tokens: Tokens::new(used(Dimension::Tokens)),
+            max_display: self.max_display,
+            used_display: DisplayUnits::new(used(Dimension::Display)),
             period_start: self.period_start,
             period_end: self.period_end,
             is_active: self.is_active,
             is_suspended: self.is_suspended,
             created_at: self.created_at,
             updated_at: self.updated_at,
+        }
+    }
+
+    /// All limits as amounts, that of the display ledger included; one that is not set counts as zero.
+    pub fn limits(&self) -> Amounts {
+        Amounts {
+            display: self.max_display.unwrap_or_default(),
+            ..self.terms.limits.amounts()
+        }
+    }
+
+    /// The dimensions that have a limit, display included.
+    pub fn enforced(&self) -> Dimensions {
+        let limits = self.terms.limits.enforced();
+        match self.max_display {
+            Some(_) => limits.with(Dimension::Display),
+            None => limits,
         }
     }
 
@@ -257,7 +288,7 @@ impl BudgetRecord {
 
     /// Whom the budget's account belongs to.
     pub fn owner(&self) -> Owner {
-        Owner::Budget(self.id, self.terms.limits.enforced())
+        Owner::Budget(self.id, self.enforced())
     }
 
     /// Whether money may be taken.
@@ -281,6 +312,11 @@ impl Budget {
     /// Exactly limit minus used; may be negative; `None` without a limit.
     pub fn remaining_tokens(&self) -> Option<Tokens> {
         self.terms.limits.tokens?.checked_sub(self.used_tokens)
+    }
+
+    /// Exactly limit minus used; may be negative; `None` while the display ledger is off.
+    pub fn remaining_display(&self) -> Option<DisplayUnits> {
+        self.max_display?.checked_sub(self.used_display)
     }
 }
 

@@ -1,5 +1,11 @@
 //! Commands on wallets and budgets.
 
+mod display;
+
+pub use self::display::{
+    AdjustDisplay, EndUserLedgers, ReadEndUserWallet, RemoveDisplay, SetDisplay, TopUpDisplay,
+};
+
 use sha2::{Digest, Sha256};
 
 use super::account::{Budget, BudgetTerms, Limits, NewBudget, Wallet};
@@ -263,13 +269,13 @@ impl Command<Wallets> for BudgetOf<ReadBudget> {
 impl Command<Wallets> for OwnBudget {
     const NAME: &'static str = "read_own_budget";
     type Authority = EndUserScope;
-    type Output = (Budget, BudgetView);
+    type Output = (EndUserLedgers, BudgetView);
 
     async fn run(
         self,
         domain: &Wallets,
         scope: EndUserScope,
-    ) -> Result<(Budget, BudgetView), CommandError> {
+    ) -> Result<(EndUserLedgers, BudgetView), CommandError> {
         let budget = domain
             .stores
             .ledger
@@ -283,11 +289,17 @@ impl Command<Wallets> for OwnBudget {
             .await?
             .settings;
         let view = match settings.end_user_budget_view() {
+            BudgetView::Auto if budget.max_display.is_some() => BudgetView::Display,
             BudgetView::Auto if budget.terms.limits.usd.is_some() => BudgetView::Usd,
             BudgetView::Auto => BudgetView::Tokens,
             chosen => chosen,
         };
-        Ok((budget, view))
+        let ledgers = EndUserLedgers {
+            budget,
+            settings: settings.end_user_wallet().cloned().unwrap_or_default(),
+            replayed: false,
+        };
+        Ok((ledgers, view))
     }
 }
 
@@ -298,10 +310,12 @@ impl Command<Wallets> for BudgetOf<CreateBudget> {
 
     async fn run(self, domain: &Wallets, scope: PlatformScope) -> Result<Budget, CommandError> {
         let end_user = domain.end_user(&scope, &self.end_user).await?;
+        let platform = domain.stores.tenancy.platform(&scope).await?;
         let budget = NewBudget {
             id: BudgetId::new(),
             opening: EntryId::new(),
             terms: self.command.terms,
+            max_display: platform.settings.default_max_display(),
         };
         let act = LedgerAct::CreateBudget { end_user, budget };
         let performed = domain

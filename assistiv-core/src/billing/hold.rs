@@ -87,10 +87,12 @@ impl Hold {
     ///
     /// # Errors
     /// As [`Billing::hold`](super::Billing::hold); the hold stands as it was.
-    pub async fn rehold(&mut self, estimate: Estimate) -> Result<(), FundError> {
+    pub async fn rehold(&mut self, mut estimate: Estimate) -> Result<(), FundError> {
         let Some(held) = self.0.as_mut() else {
             return Ok(());
         };
+        // Whether there is a display ledger was decided when the call was authorised.
+        estimate.display = held.estimate.display;
         let wanted = estimate.legs(held.lowered_to.unwrap_or(estimate.output_tokens));
         let wanted = wanted.map_err(|_| FundError::Uncertain { cause: None })?;
         if !held.extend_to(&wanted) {

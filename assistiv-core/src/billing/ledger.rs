@@ -37,8 +37,12 @@ pub enum EntryKind {
     Unsuspend = 27,
     /// A period began.
     PeriodReset = 25,
-    /// The display ledger was set, topped up, adjusted or switched off.
+    /// The display ledger was set or switched off.
     Display = 26,
+    /// The limit of the display ledger was raised.
+    DisplayTopUp = 28,
+    /// Display units were counted as used by hand, or given back.
+    DisplayAdjustment = 29,
 }
 
 /// Who caused an entry.
@@ -137,7 +141,7 @@ pub struct EntryWithBalance {
 impl EntryKind {
     /// From the number that backends store.
     pub fn from_number(number: i16) -> Option<Self> {
-        const ALL: [EntryKind; 13] = [
+        const ALL: [EntryKind; 15] = [
             EntryKind::Charge,
             EntryKind::Correction,
             EntryKind::Refund,
@@ -151,6 +155,8 @@ impl EntryKind {
             EntryKind::Unsuspend,
             EntryKind::PeriodReset,
             EntryKind::Display,
+            EntryKind::DisplayTopUp,
+            EntryKind::DisplayAdjustment,
         ];
         ALL.into_iter().find(|kind| *kind as i16 == number)
     }

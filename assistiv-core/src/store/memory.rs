@@ -127,6 +127,14 @@ impl State {
         found.ok_or(StoreError::NotFound)
     }
 
+    /// Applies a due reset of an end user's budget, as its platform's settings say; says whether one was due.
+    fn reset_due(&mut self, end_user: EndUserId, now: Timestamp) -> Result<bool, StoreError> {
+        let user = self.end_users.get(&end_user);
+        let platform = user.and_then(|user| self.platforms.get(&user.platform_id));
+        let display = platform.map(|platform| platform.settings.display_reset());
+        self.books.reset(end_user, display.unwrap_or_default(), now)
+    }
+
     fn key(&self, platform_id: PlatformId, id: KeyId) -> Result<&ApiKey, StoreError> {
         let found = self
             .keys

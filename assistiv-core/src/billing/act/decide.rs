@@ -1,6 +1,7 @@
 //! The rules of administrative acts, without I/O.
 
 mod budget;
+mod display;
 mod entry;
 mod low_balance;
 mod reset;

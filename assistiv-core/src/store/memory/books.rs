@@ -8,8 +8,8 @@ use super::events::Outbox;
 use super::page_of;
 use crate::billing::{
     AccountAudit, AccountKind, AccountPolicy, Amounts, Blocked, BudgetRecord, ControlOp, Decision,
-    Dimensions, EntryWithBalance, LedgerEntry, Limits, Overflow, Resolution, Wallet, Watch,
-    decide_reset,
+    Dimensions, DisplayReset, EntryWithBalance, LedgerEntry, Limits, Overflow, Resolution, Wallet,
+    Watch, decide_reset,
 };
 use crate::clock::Timestamp;
 use crate::id::{AccountId, EndUserId, EntryId, NodeId, PlatformId};
@@ -220,6 +220,7 @@ impl Books {
     pub(super) fn reset(
         &mut self,
         end_user: EndUserId,
+        display: DisplayReset,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         // A budget that is out of force waits: it starts afresh when it is made again.
@@ -232,7 +233,7 @@ impl Books {
         };
         let account = record.account;
         let used_since = |boundary| self.used_since(account, boundary);
-        let decision = decide_reset(record, self.total(account)?, used_since, now);
+        let decision = decide_reset(record, self.total(account)?, used_since, display, now);
         match decision {
             Some(decision) => self.commit(account, decision, now).map(|()| true),
             None => Ok(false),
@@ -325,7 +326,7 @@ impl Books {
                 ledger,
                 ledger_limits,
                 // A budget that was deleted has no row left to disagree with its entries.
-                limits: record.map_or(ledger_limits, |record| record.terms.limits.amounts()),
+                limits: record.map_or(ledger_limits, BudgetRecord::limits),
                 open_streams: open_streams(*id),
             })
         };
@@ -426,7 +427,7 @@ impl WalletRow {
 fn policy_of(record: &BudgetRecord) -> AccountPolicy {
     AccountPolicy {
         kind: AccountKind::Budget,
-        enforce: record.terms.limits.enforced(),
+        enforce: record.enforced(),
         blocked: record.blocked(),
         period_end: record.period_end.filter(|_| record.is_active),
         thresholds: record.thresholds(),

@@ -147,9 +147,7 @@ impl LedgerStore for MemoryStore {
             .accounts
             .get(&account)
             .and_then(|account| account.end_user);
-        end_user.map_or(Ok(false), |end_user| {
-            state.books.reset(end_user, self.now())
-        })
+        end_user.map_or(Ok(false), |end_user| state.reset_due(end_user, self.now()))
     }
 
     async fn budget_account(
@@ -177,7 +175,8 @@ impl LedgerStore for MemoryStore {
         if state.end_user(scope.platform_id(), end_user).is_err() {
             return Ok(None);
         }
-        state.books.budget(end_user, self.now())
+        state.reset_due(end_user, self.now())?;
+        state.books.budget(end_user)
     }
 
     async fn apply(
@@ -192,6 +191,7 @@ impl LedgerStore for MemoryStore {
         state.platform(platform_id)?;
         if let Some(end_user) = act.end_user() {
             state.end_user(platform_id, end_user)?;
+            state.reset_due(end_user, self.now())?;
         }
         state
             .books

@@ -1,7 +1,7 @@
 //! Thresholds of accounts, and the debits that crossed them.
 
 use super::books::{Books, legs_on};
-use crate::billing::{Amounts, Watch};
+use crate::billing::{Amounts, BudgetRecord, Watch};
 use crate::clock::Timestamp;
 use crate::events::Owner;
 use crate::id::AccountId;
@@ -44,7 +44,7 @@ impl Books {
         let record = account
             .end_user
             .and_then(|end_user| self.budgets.get(&end_user));
-        let limits = record.map_or(Amounts::ZERO, |record| record.terms.limits.amounts());
+        let limits = record.map_or(Amounts::ZERO, BudgetRecord::limits);
         let thresholds = account.policy.thresholds;
         let total = account.total()?;
         Ok(Some(Watch::new(

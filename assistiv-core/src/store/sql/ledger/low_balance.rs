@@ -5,7 +5,7 @@ use sea_orm::{ColumnTrait, DatabaseTransaction, QueryFilter, QuerySelect};
 use super::statement::changes;
 use super::total;
 use crate::auth::SweeperScope;
-use crate::billing::{AccountKind, Amounts, Decision, Dimensions, Limits, Watch};
+use crate::billing::{AccountKind, Amounts, BudgetRecord, Decision, Dimensions, Limits, Watch};
 use crate::clock::Timestamp;
 use crate::id::AccountId;
 use crate::store::StoreError;
@@ -129,7 +129,7 @@ fn limits_before(decision: &Decision) -> Option<Amounts> {
     let after = decision
         .budget
         .as_ref()
-        .map_or(Amounts::ZERO, |record| record.terms.limits.amounts());
+        .map_or(Amounts::ZERO, BudgetRecord::limits);
     let legs = decision.entries.iter().filter_map(|entry| entry.budget);
     legs.map(|legs| legs.limit)
         .try_fold(after, Amounts::checked_sub)

@@ -26,6 +26,7 @@ pub(super) fn new_budget(usd: i64, period: Period) -> NewBudget {
             replenish: Limits::default(),
             low_balance: Limits::default(),
         },
+        max_display: None,
     }
 }
 
