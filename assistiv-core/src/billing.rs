@@ -58,9 +58,10 @@ pub use options::{
 };
 pub use period::{Bounds, Period, ZoneError, ZoneName};
 pub use price::{LongContext, Price, Rate, Rates, Usage};
+pub(crate) use recovery::NotSwept;
 pub use store::{
     AccountAudit, Lane, LanePosition, LateSettlement, LeaseBatch, LedgerStore, OpenStream,
-    Resolution, SettleBatch, Sweep, Swept, UnconfirmedDelivery,
+    SettleBatch, Sweep, Swept, UnconfirmedDelivery, UnconfirmedStatus,
 };
 
 use serde_json::Value;

@@ -25,6 +25,7 @@ pub mod billing;
 pub mod call;
 pub mod clock;
 pub mod command;
+pub mod conversation;
 pub mod dispatch;
 pub mod error;
 pub mod events;

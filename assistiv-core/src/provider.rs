@@ -4,16 +4,16 @@
 //! answer's bytes into what the caller's dialect expects. It does no I/O; bytes travel through a [`Transport`].
 //! An adapter lives wherever its author likes and is handed to the gateway's builder.
 
-mod chat;
+mod answer;
 mod error;
 mod output;
 mod registry;
 pub mod sse;
 mod transport;
 
-pub use chat::ChatWriter;
+pub use answer::AnswerWriter;
 pub use error::{Fault, ProviderError, ProviderErrorKind};
-pub use output::{Output, Piece};
+pub use output::{Origin, Output, Piece};
 pub use registry::{Providers, Registered};
 pub use transport::{Transport, TransportError, TransportErrorKind, UpstreamBody, full_body};
 
@@ -23,6 +23,7 @@ use http::{HeaderMap, StatusCode};
 use secrecy::SecretString;
 
 use crate::call::{InferenceRequest, Operation};
+use crate::conversation::Dropped;
 use crate::routing::Target;
 
 /// How well an adapter serves an operation.
@@ -41,6 +42,15 @@ pub enum Support {
 #[derive(Clone, Debug)]
 pub struct Credential(SecretString);
 
+/// A request as it goes to a provider.
+#[derive(Debug)]
+pub struct Encoded {
+    /// The request, not signed yet.
+    pub request: http::Request<Bytes>,
+    /// The caller's parameters that are not in it, since the provider or the model does not take them.
+    pub dropped: Dropped,
+}
+
 /// One provider's API.
 #[async_trait]
 pub trait Provider: Send + Sync + 'static {
@@ -53,15 +63,13 @@ pub trait Provider: Send + Sync + 'static {
     /// Writes a request for the provider. Pure: no I/O, no clock.
     ///
     /// `target` says which upstream model, which base URL, and how far the output was limited by what the caller
-    /// can pay.
+    /// can pay. An adapter of another dialect reads [`InferenceRequest::conversation`] and names what it leaves
+    /// out; one that leaves nothing out gives its `http::Request` `.into()`.
     ///
     /// # Errors
     /// When the request cannot be expressed in the provider's dialect.
-    fn encode(
-        &self,
-        request: &InferenceRequest,
-        target: &Target,
-    ) -> Result<http::Request<Bytes>, ProviderError>;
+    fn encode(&self, request: &InferenceRequest, target: &Target)
+    -> Result<Encoded, ProviderError>;
 
     /// Signs a request. May do I/O, for providers with short-lived tokens.
     ///
@@ -100,6 +108,32 @@ pub trait Decoder: Send + 'static {
     /// # Errors
     /// [`ProviderErrorKind::Interrupted`] when it ended before it was complete.
     fn finish(&mut self, out: &mut Output) -> Result<(), ProviderError>;
+}
+
+// === impl Encoded ===
+
+impl Encoded {
+    /// The request, unless a known parameter had to be left out: for platforms that would rather know.
+    ///
+    /// # Errors
+    /// [`ProviderErrorKind::UnsupportedValue`] for the first one.
+    pub fn strict(self) -> Result<Self, ProviderError> {
+        match self.dropped.first_hint() {
+            None => Ok(self),
+            Some(name) => Err(ProviderError::new(ProviderErrorKind::UnsupportedValue)
+                .with_param(name)
+                .with_message(format!("this model does not take `{name}`"))),
+        }
+    }
+}
+
+impl From<http::Request<Bytes>> for Encoded {
+    fn from(request: http::Request<Bytes>) -> Self {
+        Self {
+            request,
+            dropped: Dropped::default(),
+        }
+    }
 }
 
 // === impl Credential ===

@@ -6,7 +6,7 @@
 
 mod changes;
 pub mod memory;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub mod sql;
 mod tenancy;
 

@@ -15,5 +15,8 @@
 pub mod conformance;
 pub mod driver;
 pub mod fixtures;
+pub mod link;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod scopes;
 pub mod world;

@@ -8,6 +8,10 @@ use proptest::prelude::*;
 
 assistiv_core::store_conformance!(memory, |clock| async move { MemoryStore::stores(clock) });
 
+assistiv_core::store_conformance!(shared_memory, |clock| async move {
+    MemoryStore::shared(clock).into()
+});
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 

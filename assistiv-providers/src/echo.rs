@@ -18,9 +18,11 @@ use std::sync::Arc;
 
 use assistiv_core::billing::Usage;
 use assistiv_core::call::{InferenceRequest, Operation};
+use assistiv_core::conversation::{AnswerEvent, FinishReason};
 use assistiv_core::provider::{
-    ChatWriter, Credential, Decoder, Output, Provider, ProviderError, ProviderErrorKind as Kind,
-    Registered, Support, Transport, TransportError, TransportErrorKind, UpstreamBody,
+    AnswerWriter, Credential, Decoder, Encoded, Output, Provider, ProviderError,
+    ProviderErrorKind as Kind, Registered, Support, Transport, TransportError, TransportErrorKind,
+    UpstreamBody,
 };
 use assistiv_core::routing::Target;
 use async_trait::async_trait;
@@ -61,7 +63,7 @@ enum Line {
 /// Reads the server's lines.
 #[derive(Debug)]
 struct EchoDecoder {
-    writer: ChatWriter,
+    writer: AnswerWriter,
     line: BytesMut,
     ended: bool,
 }
@@ -122,11 +124,12 @@ impl Provider for Echo {
         &self,
         request: &InferenceRequest,
         target: &Target,
-    ) -> Result<http::Request<Bytes>, ProviderError> {
+    ) -> Result<Encoded, ProviderError> {
         let ask = Ask::of(request, target.output_limit())?;
         let body = serde_json::to_vec(&ask).map_err(failed)?;
         http::Request::post(target.base_url())
             .body(body.into())
+            .map(Encoded::from)
             .map_err(failed)
     }
 
@@ -143,7 +146,7 @@ impl Provider for Echo {
     }
 
     fn decoder(&self, request: &InferenceRequest, target: &Target) -> Box<dyn Decoder> {
-        let writer = ChatWriter::new(request, target);
+        let writer = AnswerWriter::new(request, target);
         Box::new(EchoDecoder {
             writer,
             line: BytesMut::new(),
@@ -194,19 +197,23 @@ impl Transport for Echo {
 impl EchoDecoder {
     fn line(&mut self, line: &[u8], out: &mut Output) -> Result<(), ProviderError> {
         match serde_json::from_slice(line) {
-            Ok(Line::Word { word }) => self.writer.text(out, &word),
+            Ok(Line::Word { word }) => self.writer.write(AnswerEvent::Text(&word), out),
             Ok(Line::End {
                 end,
                 input_tokens,
                 output_tokens,
             }) => {
-                self.writer.finish(out, &end);
+                let reason = match &*end {
+                    "length" => FinishReason::Length,
+                    _ => FinishReason::Stop,
+                };
+                self.writer.write(AnswerEvent::finished(reason), out);
                 let usage = Usage {
                     input: input_tokens,
                     output: output_tokens,
                     ..Usage::default()
                 };
-                self.writer.usage(out, usage);
+                self.writer.write(AnswerEvent::Usage(usage.into()), out);
                 self.ended = true;
             }
             Err(error) => return Err(ProviderError::new(Kind::Malformed).with_source(error)),
@@ -232,7 +239,7 @@ impl Decoder for EchoDecoder {
         if !self.ended {
             return Err(ProviderError::new(Kind::Interrupted));
         }
-        self.writer.end(out);
+        self.writer.write(AnswerEvent::Ended, out);
         Ok(())
     }
 }

@@ -19,5 +19,11 @@
 pub mod echo;
 #[cfg(feature = "openai")]
 pub mod openai;
+#[cfg(feature = "openai")]
+mod retry_after;
+#[cfg(feature = "openai")]
+mod scrub;
 #[cfg(feature = "reqwest")]
 pub mod transport;
+#[cfg(all(test, feature = "openai"))]
+mod vectors;

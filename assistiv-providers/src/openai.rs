@@ -9,8 +9,6 @@ mod choice;
 mod classify;
 mod dialect;
 mod encode;
-mod retry_after;
-mod scrub;
 mod stream;
 mod usage;
 mod whole;
@@ -22,7 +20,7 @@ use std::sync::Arc;
 
 use assistiv_core::call::{InferenceRequest, Operation};
 use assistiv_core::provider::{
-    Credential, Decoder, Provider, ProviderError, ProviderErrorKind, Support,
+    Credential, Decoder, Encoded, Provider, ProviderError, ProviderErrorKind, Support,
 };
 use assistiv_core::routing::Target;
 use async_trait::async_trait;
@@ -84,8 +82,8 @@ impl Provider for OpenAiCompatible {
         &self,
         request: &InferenceRequest,
         target: &Target,
-    ) -> Result<http::Request<Bytes>, ProviderError> {
-        encode::encode(&self.dialect, request, target.into())
+    ) -> Result<Encoded, ProviderError> {
+        encode::encode(&self.dialect, request, target.into()).map(Encoded::from)
     }
 
     async fn authorize(

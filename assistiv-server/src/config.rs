@@ -34,7 +34,8 @@ mod tests;
 use std::collections::BTreeMap;
 
 pub use self::choice::{
-    BeforeFirstByte, DeliveryGate, LastRequest, LogFormat, MidstreamError, WalletTopup,
+    BeforeFirstByte, DeliveryGate, GateTimeoutAction, LastRequest, LogFormat, MidstreamError,
+    OnExhausted, OutagePolicy, SuspendInflight, UnconfirmedDelivery, WalletTopup,
 };
 pub use self::groups::{Api, Billing, Database, Limits, Log, Outbound, Provider, Security, Server};
 pub use self::keys::KEYS;

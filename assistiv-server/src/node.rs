@@ -11,7 +11,8 @@ use std::time::Duration;
 use anyhow::Context;
 use assistiv_core::auth::{KeyKind, KeyScopes, PresentedKey};
 use assistiv_core::billing::{
-    BeforeFirstByte, BillingOptions, DeliveryGate, LastRequest, MidstreamError, TopUpBy,
+    BeforeFirstByte, BillingOptions, DeliveryGate, GateTimeoutAction, LastRequest, MidstreamError,
+    OnExhausted, OutagePolicy, SuspendInflight, TopUpBy, UnconfirmedDelivery,
 };
 use assistiv_core::clock::{Clock, SystemClock};
 use assistiv_core::dispatch::DispatchOptions;
@@ -217,6 +218,19 @@ fn billing(config: &config::Billing) -> BillingOptions {
             config::DeliveryGate::Strict => DeliveryGate::Strict,
         },
         gate_timeout: config.gate_timeout,
+        gate_timeout_action: match config.gate_timeout_action {
+            config::GateTimeoutAction::Release => GateTimeoutAction::Release,
+            config::GateTimeoutAction::FailClosed => GateTimeoutAction::FailClosed,
+        },
+        outage_policy: match config.outage_policy {
+            config::OutagePolicy::Grace => OutagePolicy::Grace,
+            config::OutagePolicy::FailClosed => OutagePolicy::FailClosed,
+        },
+        db_fail_after: config.db_fail_after,
+        ttl: config.ttl,
+        heartbeat: config.heartbeat,
+        fence_grace: config.fence_grace,
+        recall_wait: config.recall_wait,
         lease_idle_return: config.lease_idle_return,
         checkpoint_interval: config.checkpoint_interval,
         before_first_byte: match config.before_first_byte {
@@ -231,9 +245,25 @@ fn billing(config: &config::Billing) -> BillingOptions {
             config::LastRequest::Refuse => LastRequest::Refuse,
             config::LastRequest::Allow => LastRequest::Allow,
         },
+        on_exhausted: match config.on_exhausted {
+            config::OnExhausted::Finish => OnExhausted::Finish,
+            config::OnExhausted::Cut => OnExhausted::Cut,
+        },
+        suspend_inflight: match config.suspend_inflight {
+            config::SuspendInflight::Cut => SuspendInflight::Cut,
+            config::SuspendInflight::Finish => SuspendInflight::Finish,
+        },
+        unconfirmed_delivery: match config.unconfirmed_delivery {
+            config::UnconfirmedDelivery::Refund => UnconfirmedDelivery::Refund,
+            config::UnconfirmedDelivery::Stands => UnconfirmedDelivery::Stands,
+        },
+        drain_max: config.drain_max,
+        drain_concurrency: config.drain_concurrency,
+        stream_max: config.stream_max,
         hold_input_per_mille: config.hold_input_factor,
         queue_max: config.queue_max,
-        ..BillingOptions::default()
+        batch_max: config.batch_max,
+        lane_stall: config.lane_stall,
     }
 }
 

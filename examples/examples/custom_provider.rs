@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use assistiv_core::billing::Usage;
 use assistiv_core::call::InferenceRequest;
+use assistiv_core::conversation::{AnswerEvent, FinishReason};
 use assistiv_core::provider::{
-    ChatWriter, Credential, Decoder, Output, Provider, ProviderError, ProviderErrorKind,
+    AnswerWriter, Credential, Decoder, Encoded, Output, Provider, ProviderError, ProviderErrorKind,
     Registered, Support, Transport, TransportError, UpstreamBody, full_body,
 };
 use assistiv_core::routing::{Catalogue, Target};
@@ -40,7 +41,7 @@ impl Provider for Acme {
         &self,
         request: &InferenceRequest,
         target: &Target,
-    ) -> Result<Request<Bytes>, ProviderError> {
+    ) -> Result<Encoded, ProviderError> {
         if request.choices() > 1 {
             let refused = ProviderError::new(ProviderErrorKind::UnsupportedParameter);
             return Err(refused
@@ -61,6 +62,7 @@ impl Provider for Acme {
             target.upstream_model()
         ))
         .body(messages.into())
+        .map(Encoded::from)
         .map_err(|error| ProviderError::new(ProviderErrorKind::BadRequest).with_source(error))
     }
 
@@ -78,7 +80,7 @@ impl Provider for Acme {
 
     fn decoder(&self, request: &InferenceRequest, target: &Target) -> Box<dyn Decoder> {
         Box::new(Lines {
-            writer: ChatWriter::new(request, target),
+            writer: AnswerWriter::new(request, target),
             unread: Vec::new(),
         })
     }
@@ -86,7 +88,7 @@ impl Provider for Acme {
 
 /// Reads the answer, however it is cut into chunks.
 struct Lines {
-    writer: ChatWriter,
+    writer: AnswerWriter,
     unread: Vec<u8>,
 }
 
@@ -102,17 +104,16 @@ impl Decoder for Lines {
                 ["used", input, output] => {
                     let input = input.parse().map_err(|_| malformed())?;
                     let output = output.parse().map_err(|_| malformed())?;
-                    self.writer.usage(
-                        out,
-                        Usage {
-                            input,
-                            output,
-                            ..Usage::default()
-                        },
-                    );
-                    self.writer.finish(out, "stop");
+                    let usage = Usage {
+                        input,
+                        output,
+                        ..Usage::default()
+                    };
+                    self.writer.write(AnswerEvent::Usage(usage.into()), out);
+                    let stop = AnswerEvent::finished(FinishReason::Stop);
+                    self.writer.write(stop, out);
                 }
-                _ => self.writer.text(out, line),
+                _ => self.writer.write(AnswerEvent::Text(line), out),
             }
         }
         Ok(())
@@ -122,7 +123,7 @@ impl Decoder for Lines {
         if !out.is_complete() {
             return Err(ProviderError::new(ProviderErrorKind::Interrupted));
         }
-        self.writer.end(out);
+        self.writer.write(AnswerEvent::Ended, out);
         Ok(())
     }
 }

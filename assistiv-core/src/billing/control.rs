@@ -2,6 +2,7 @@
 
 use super::act::Decision;
 use super::amounts::{Amounts, Dimension, Dimensions};
+use super::ledger::{EntryKind, LedgerEntry};
 use crate::id::AccountId;
 
 /// A message between nodes about one account.
@@ -40,12 +41,18 @@ impl ControlOp {
 impl Decision {
     /// What other nodes must be told of a decided act on an account that enforces `enforce` afterwards and has
     /// `free` left unleased; `policy_changed` says that a node would act differently on the account's row.
+    ///
+    /// Of a period reset nothing: every node knows when it falls due.
     pub fn announces(
         &self,
         policy_changed: bool,
         enforce: Dimensions,
         free: Amounts,
     ) -> Option<ControlOp> {
+        let is_reset = |entry: &LedgerEntry| entry.kind == EntryKind::PeriodReset;
+        if self.entries.iter().any(is_reset) {
+            return None;
+        }
         let any = |test: &dyn Fn(Dimension) -> bool| Dimension::ALL.into_iter().any(test);
         let adds_funds = any(&|d| self.free_change.get(d) > 0);
         let moves_limit = self.entries.iter().any(|entry| {

@@ -78,24 +78,6 @@ impl Available {
         });
         budget && legs.wallet <= self.wallet.usd
     }
-
-    /// Everything that is left, or `None` when some enforced dimension has nothing.
-    pub(crate) fn rest(&self, wanted: &Legs) -> Option<Legs> {
-        let wallet = wanted.wallet.min(self.wallet.usd);
-        let budget = match &self.budget {
-            None => Amounts::ZERO,
-            Some((available, enforced)) => Amounts::from_fn(|d| match enforced.contains(d) {
-                true => wanted.budget.get(d).min(available.get(d)),
-                false => wanted.budget.get(d),
-            }),
-        };
-        let some = |left: i64, wanted: i64| left > 0 || wanted == 0;
-        let enough = some(wallet.get(), wanted.wallet.get())
-            && Dimension::ALL
-                .into_iter()
-                .all(|d| self.budget.is_none() || some(budget.get(d), wanted.budget.get(d)));
-        enough.then_some(Legs { wallet, budget })
-    }
 }
 
 #[cfg(test)]
@@ -161,17 +143,5 @@ mod tests {
         };
         let (limit, legs) = estimate().affordable(&available).unwrap();
         assert_eq!((limit, legs.budget.tokens), (100, Tokens::new(1500)));
-    }
-
-    #[test]
-    fn the_rest_is_all_that_is_left_or_nothing() {
-        let full = estimate().full().unwrap();
-        let mut available = Available {
-            wallet: Amounts::from_raw(7, 0, 0),
-            budget: None,
-        };
-        assert_eq!(available.rest(&full).unwrap().wallet, NanoUsd::new(7));
-        available.wallet = Amounts::ZERO;
-        assert_eq!(available.rest(&full), None);
     }
 }

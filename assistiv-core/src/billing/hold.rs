@@ -10,18 +10,22 @@ pub use self::payer::Payer;
 use std::sync::Arc;
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use self::extend::Asking;
 use self::gate::Gate;
 use self::payer::{Side, exhausted};
 use super::FundError;
+use super::account::Blocked;
 use super::amounts::{Amounts, Dimension, Legs};
-use super::engine::{Engine, LaneOperation, QueuePermit, Settlement, Ticket};
+use super::engine::{Engine, LaneOperation, QueuePermit, Settlement, Share, Slice, Ticket};
 use super::estimate::Estimate;
-use super::ledger::{BudgetLegs, EntryKind, EntrySource, LedgerEntry, Metered};
+use super::ledger::{BudgetLegs, ChargeFlags, EntryKind, EntrySource, LedgerEntry, Metered};
 use super::meter::{Bill, Ending, Meter};
+use super::options::SuspendInflight;
 use super::price::Usage;
 use super::store::OpenStream;
+use crate::events::operator;
 use crate::id::LogId;
 use crate::json::RawObject;
 use crate::provider::Output;
@@ -42,8 +46,8 @@ struct Held {
     log_id: LogId,
     estimate: Estimate,
     /// What stands on the wallet's and the budget's slices.
-    on_wallet: Amounts,
-    on_budget: Amounts,
+    on_wallet: Share,
+    on_budget: Share,
     /// What was authorised, leg by leg.
     legs: Legs,
     /// The output limit to send upstream, where it had to be lowered.
@@ -54,6 +58,8 @@ struct Held {
     checkpoint_at: Instant,
     /// The question to the accounts that is under way, of a stream that outgrows its hold.
     asking: Option<Asking>,
+    /// Before then the accounts are not asked again.
+    ask_again_at: Option<Instant>,
     /// Who could not pay for the last extension.
     short: Option<Side>,
 }
@@ -68,6 +74,8 @@ pub(crate) enum Funds {
     Exhausted {
         of_budget: Option<Dimension>,
     },
+    /// The end user was suspended, and streams do not go on then.
+    Suspended,
 }
 
 // === impl Hold ===
@@ -81,6 +89,20 @@ impl Hold {
     /// The call this hold is for.
     pub fn log_id(&self) -> Option<LogId> {
         self.0.as_ref().map(|held| held.log_id)
+    }
+
+    /// Whether the call may be sent upstream: to be asked right before. Not when the node's time has run out since
+    /// the money was held, for another node may own it now.
+    pub fn may_be_sent(&self) -> bool {
+        let still_ours = |held: &Held| held.payer.epoch.validity.is_current(Instant::now());
+        self.0.as_ref().is_some_and(still_ours)
+    }
+
+    /// A token that is cancelled when the node is fenced. What was neither recorded nor charged by then will not
+    /// be: its answer must not be delivered.
+    pub fn lost(&self) -> CancellationToken {
+        let token = |held: &Held| held.payer.epoch.lost_token();
+        self.0.as_ref().map_or_else(CancellationToken::new, token)
     }
 
     /// Raises the hold to a dearer estimate, before another target is tried.
@@ -131,8 +153,8 @@ impl Hold {
             return OpenGate(Gate::Open);
         };
         held.opened = true;
-        let (ack, gate) = held.engine.gate();
-        held.engine.enqueue(LaneOperation::Open {
+        let (ack, gate) = held.engine.gate(&held.payer.epoch);
+        held.payer.epoch.enqueue(LaneOperation::Open {
             stream: Box::new(held.record()),
             ack,
         });
@@ -145,11 +167,19 @@ impl Hold {
         let Some(held) = self.0.as_mut() else {
             return Funds::Enough;
         };
+        if held.is_cut() {
+            return Funds::Suspended;
+        }
         if !held.meter.observe(output) {
             return Funds::Enough;
         }
         held.checkpoint();
         held.extend()
+    }
+
+    /// Whether the stream has to end since its end user was suspended.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.0.as_ref().is_some_and(Held::is_cut)
     }
 
     /// Waits for the accounts' answer to a stream that has used up its hold, and says how things stand then.
@@ -204,6 +234,13 @@ impl Held {
             self.release();
             return SettleGate::nothing();
         };
+        if bill.flags.contains(ChargeFlags::OVERRAN) {
+            tracing::warn!(
+                event = operator::OVERRUN,
+                log_id = %self.log_id,
+                "a call cost more than was held for it"
+            );
+        }
         let entry = self.entry(&bill);
         let cost_on_wallet = Amounts::usd(bill.legs.wallet);
         self.payer.wallet.settle(self.on_wallet, cost_on_wallet);
@@ -213,17 +250,17 @@ impl Held {
             debits.push((budget.clone(), bill.legs.budget));
         }
         let ticket = Arc::new(Ticket::default());
-        let (ack, gate) = self.engine.gate();
+        let (ack, gate) = self.engine.gate(&self.payer.epoch);
         let settlement = Settlement {
             entry,
             debits,
             opened: self.opened,
             ticket: ticket.clone(),
             ack,
-            _permit: Some(self.permit.into_inner()),
+            permit: Some(self.permit.into_inner()),
         };
-        self.engine
-            .enqueue(LaneOperation::Settle(Box::new(settlement)));
+        let operation = LaneOperation::Settle(Box::new(settlement));
+        self.payer.epoch.enqueue(operation);
         SettleGate {
             gate,
             ticket,
@@ -239,30 +276,18 @@ impl Held {
             budget.release(self.on_budget);
         }
         if self.opened {
+            let free = Box::new(self.charge(&Legs::ZERO));
             let close = LaneOperation::Close {
-                log_id: self.log_id,
-                _permit: self.permit.into_inner(),
+                free,
+                permit: self.permit.into_inner(),
             };
-            self.engine.enqueue(close);
+            self.payer.epoch.enqueue(close);
         }
     }
 
     fn entry(&self, bill: &Bill) -> LedgerEntry {
         LedgerEntry {
-            uid: self.log_id,
-            kind: EntryKind::Charge,
-            source: EntrySource::Inference,
-            platform_id: self.payer.platform_id,
-            end_user_id: self.payer.end_user_id,
-            wallet: Some((self.payer.wallet.account(), bill.legs.wallet.negated())),
-            budget: self.payer.budget.as_ref().map(|slice| BudgetLegs {
-                account: slice.account(),
-                remaining: bill.legs.budget.negated(),
-                limit: Amounts::ZERO,
-            }),
-            refers_to: None,
             flags: bill.flags,
-            posted_by: None,
             metered: self.meter.target().map(|target| Metered {
                 model_id: target.model_id,
                 price_id: bill.price.id,
@@ -271,9 +296,32 @@ impl Held {
                 output_tokens: bill.usage.output_total(),
                 markup: self.payer.markup,
             }),
+            metadata: further_buckets(&bill.usage),
+            ..self.charge(&bill.legs)
+        }
+    }
+
+    /// A charge without its metering.
+    fn charge(&self, legs: &Legs) -> LedgerEntry {
+        LedgerEntry {
+            uid: self.log_id,
+            kind: EntryKind::Charge,
+            source: EntrySource::Inference,
+            platform_id: self.payer.platform_id,
+            end_user_id: self.payer.end_user_id,
+            wallet: Some((self.payer.wallet.account(), legs.wallet.negated())),
+            budget: self.payer.budget.as_ref().map(|slice| BudgetLegs {
+                account: slice.account(),
+                remaining: legs.budget.negated(),
+                limit: Amounts::ZERO,
+            }),
+            refers_to: None,
+            flags: ChargeFlags::default(),
+            posted_by: None,
+            metered: None,
             idempotency_key: None,
             reason: None,
-            metadata: further_buckets(&bill.usage),
+            metadata: RawObject::new(),
             created_at: self.engine.clock().now(),
         }
     }
@@ -299,11 +347,21 @@ impl Held {
         }
     }
 
+    /// Whether the end user was suspended and the stream has to end for it.
+    fn is_cut(&self) -> bool {
+        let suspended = |slice: &Arc<Slice>| {
+            let policy = slice.view().policy;
+            policy.is_some_and(|policy| policy.blocked == Blocked::Suspended)
+        };
+        self.engine.options().suspend_inflight == SuspendInflight::Cut
+            && self.payer.budget.as_ref().is_some_and(suspended)
+    }
+
     fn checkpoint(&mut self) {
         if self.opened && self.checkpoint_at.elapsed() >= self.engine.options().checkpoint_interval
         {
             self.checkpoint_at = Instant::now();
-            self.engine.enqueue(LaneOperation::Open {
+            self.payer.epoch.enqueue(LaneOperation::Open {
                 stream: Box::new(self.record()),
                 ack: None,
             });

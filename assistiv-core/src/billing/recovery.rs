@@ -9,6 +9,11 @@ use crate::json::RawObject;
 use crate::money::NanoUsd;
 use crate::store::StoreError;
 
+/// The record of a stream stands: a sweep, or the node itself, has yet to settle it.
+#[derive(Debug, thiserror::Error)]
+#[error("the stream is not swept yet")]
+pub(crate) struct NotSwept;
+
 // === impl OpenStream ===
 
 impl OpenStream {

@@ -125,7 +125,7 @@ pub enum UnconfirmedDelivery {
 
 /// What became of a charge whose delivery cannot be proved. The numbers are those that backends store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Resolution {
+pub enum UnconfirmedStatus {
     /// Nobody has decided yet.
     #[default]
     Open = 0,

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::call::{InferenceRequest, LimitField, Operation, RequestError};
+use crate::conversation::Recalled;
 use crate::error::FieldError;
 use crate::json::Members;
 
@@ -81,6 +82,7 @@ pub(super) fn read(members: Members) -> Result<InferenceRequest, RequestError> {
         choices: u32::try_from(choices).unwrap_or(1),
         service_tier,
         prompt_tokens: prompt_tokens.saturating_add(tool_tokens),
+        recalled: Recalled::default(),
         members,
     })
 }

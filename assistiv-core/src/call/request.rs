@@ -1,8 +1,11 @@
 //! A request that has been read: what the gateway needs to know, and the body it may edit.
 
-use crate::call::{Operation, RequestError, chat};
-use crate::json::Members;
 use bytes::Bytes;
+
+use crate::call::{Operation, RequestError, chat};
+use crate::conversation::{self, Conversation, Recalled};
+use crate::json::Members;
+use crate::provider::ProviderError;
 
 /// A request of some operation, read and validated.
 #[derive(Clone, Debug)]
@@ -16,6 +19,7 @@ pub struct InferenceRequest {
     pub(crate) choices: u32,
     pub(crate) service_tier: Option<String>,
     pub(crate) prompt_tokens: u64,
+    pub(crate) recalled: Recalled,
 }
 
 /// The member in which a chat request limits its output.
@@ -87,6 +91,28 @@ impl InferenceRequest {
     /// How many choices are asked for.
     pub fn choices(&self) -> u32 {
         self.choices
+    }
+
+    /// The request in no provider's dialect, for adapters that write it anew.
+    ///
+    /// # Errors
+    /// [`ProviderErrorKind::Invalid`](crate::provider::ProviderErrorKind::Invalid) and its neighbours name the
+    /// field that cannot be understood or translated.
+    pub fn conversation(&self) -> Result<Conversation<'_>, ProviderError> {
+        match self.operation {
+            Operation::ChatCompletions => conversation::read_chat(self),
+        }
+    }
+
+    /// What is remembered of the tool calls in the request.
+    pub fn recalled(&self) -> &Recalled {
+        &self.recalled
+    }
+
+    /// Adds what is remembered of the tool calls in the request; [`conversation`](Self::conversation) puts it
+    /// where it belongs.
+    pub fn recall(&mut self, recalled: Recalled) {
+        self.recalled = recalled;
     }
 
     /// The prompt's size as counted without a tokenizer; used where the provider reports none.

@@ -5,7 +5,6 @@ use std::time::Duration;
 use http_body_util::BodyExt;
 use tokio::time::Instant;
 
-use super::service::DispatchOptions;
 use crate::billing::{Funds, Hold};
 use crate::provider::{
     Decoder, Output, Piece, ProviderError, ProviderErrorKind, Registered, TransportError,
@@ -47,8 +46,8 @@ impl Exchange {
         registered: Registered,
         decoder: Box<dyn Decoder>,
         body: UpstreamBody,
-        started: Instant,
-        options: &DispatchOptions,
+        ends_at: Instant,
+        idle: Duration,
     ) -> Self {
         Self {
             hold,
@@ -56,9 +55,9 @@ impl Exchange {
             registered,
             body,
             decoder,
-            total_at: started + options.total,
-            idle: options.idle,
-            idle_at: Instant::now() + options.idle,
+            total_at: ends_at,
+            idle,
+            idle_at: Instant::now() + idle,
             ended: false,
         }
     }

@@ -19,17 +19,16 @@ use super::exchange::{Exchange, Step};
 use super::streaming::Streaming;
 use super::{COST_USD, LOG_ID, MAX_TOKENS, OVERHEAD_US, PROVIDER};
 use crate::Error;
-use crate::billing::{Ending, Hold, OpenGate};
+use crate::billing::{BillingOptions, Ending, FundError, Hold, OpenGate};
 use crate::call::{Funded, Planned};
-use crate::provider::{Piece, ProviderError, ProviderErrorKind, UpstreamBody};
+use crate::provider::{Encoded, Piece, ProviderError, ProviderErrorKind, UpstreamBody};
 use crate::routing::Target;
 use crate::runtime::Runtime;
 
+const UNCERTAIN: Error = Error::Fund(FundError::Uncertain { cause: None });
 /// How much of an error answer is read.
 const ERROR_BODY_MAX: usize = 64 << 10;
 const ERROR_BODY_WAIT: Duration = Duration::from_secs(5);
-/// Answers read to their end without a caller, at a time.
-const DRAINS_MAX: usize = 256;
 
 /// Deadlines of calls to providers.
 #[derive(Clone, Debug)]
@@ -58,6 +57,10 @@ struct Attempt {
 
 pub(super) struct Shared {
     pub(super) options: DispatchOptions,
+    /// How long a stream may last.
+    stream_max: Duration,
+    /// How long an answer is read on without its caller, where the provider bills it to the end anyway.
+    pub(super) drain_max: Duration,
     pub(super) runtime: Runtime,
     pub(super) stopping: CancellationToken,
     pub(super) drains: Arc<Semaphore>,
@@ -79,13 +82,16 @@ impl Default for DispatchOptions {
 impl Dispatch {
     pub(crate) fn new(
         options: DispatchOptions,
+        billing: &BillingOptions,
         runtime: Runtime,
         stopping: CancellationToken,
     ) -> Self {
-        let drains = Arc::new(Semaphore::new(DRAINS_MAX));
+        let drains = Arc::new(Semaphore::new(billing.drain_concurrency));
         Self {
             shared: Arc::new(Shared {
                 options,
+                stream_max: billing.stream_max,
+                drain_max: billing.drain_max,
                 runtime,
                 stopping,
                 drains,
@@ -166,10 +172,13 @@ impl Shared {
         started: Instant,
     ) -> Result<Attempt, (Error, Hold)> {
         let first_byte_at = started + self.options.first_byte;
+        let lost = hold.lost();
         let body = tokio::select! {
             biased;
-            sent = self.send(planned, target, first_byte_at) => sent.map_err(Error::from),
+            sent = self.send(planned, target, &hold, first_byte_at) => sent,
             () = self.stopping.cancelled() => Err(Error::Draining),
+            // The money is another node's now.
+            () = lost.cancelled() => Err(UNCERTAIN),
         };
         let body = match body {
             Ok(body) => body,
@@ -180,7 +189,13 @@ impl Shared {
         let gate = planned.request.is_stream().then(|| hold.open());
         let decoder = target.registered.provider.decoder(&planned.request, target);
         let registered = target.registered.clone();
-        let mut exchange = Exchange::new(hold, registered, decoder, body, started, &self.options);
+        let total = match gate {
+            Some(_) => self.options.total.min(self.stream_max),
+            None => self.options.total,
+        };
+        let ends_at = started + total;
+        let mut exchange =
+            Exchange::new(hold, registered, decoder, body, ends_at, self.options.idle);
         if gate.is_none() {
             return Ok(Attempt { exchange, gate });
         }
@@ -211,22 +226,29 @@ impl Shared {
         &self,
         planned: &Planned,
         target: &Target,
+        hold: &Hold,
         first_byte_at: Instant,
-    ) -> Result<UpstreamBody, ProviderError> {
+    ) -> Result<UpstreamBody, Error> {
         let provider = &target.registered.provider;
-        let mut request = provider.encode(&planned.request, target)?;
+        let Encoded { mut request, .. } = provider.encode(&planned.request, target)?;
         if let Some(credential) = &target.credential {
             provider.authorize(&mut request, credential).await?;
         }
+        // Encoding and authorising may have taken their time.
+        if !hold.may_be_sent() {
+            return Err(UNCERTAIN);
+        }
         let sent =
             tokio::time::timeout_at(first_byte_at, target.registered.transport.send(request)).await;
-        let response = sent.map_err(|_| ProviderError::new(ProviderErrorKind::Timeout))??;
+        let response = sent
+            .map_err(|_| ProviderError::new(ProviderErrorKind::Timeout))?
+            .map_err(ProviderError::from)?;
         let (head, body) = response.into_parts();
         if head.status.is_success() {
             return Ok(body);
         }
         let body = read_error(body).await;
-        Err(provider.classify(head.status, &head.headers, &body))
+        Err(provider.classify(head.status, &head.headers, &body).into())
     }
 
     async fn answer(
@@ -285,9 +307,16 @@ impl Shared {
 
     /// Reads an answer that is not streamed, to its end.
     async fn read_whole(&self, mut exchange: Exchange) -> Result<(bytes::Bytes, Hold), Error> {
+        let lost = exchange.hold.lost();
         let end = loop {
             let far = Instant::now() + self.options.total;
-            match self.step(&mut exchange, far).await {
+            let step = tokio::select! {
+                biased;
+                step = self.step(&mut exchange, far) => step,
+                // Its charge cannot be written any more.
+                () = lost.cancelled() => Err(UNCERTAIN),
+            };
+            match step {
                 // An answer in one piece goes out whole or not at all; what it cost is charged in full.
                 Ok(Step::More | Step::Quiet | Step::Short(_)) => {}
                 Ok(Step::End) => break Ok(()),

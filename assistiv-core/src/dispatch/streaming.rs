@@ -18,8 +18,6 @@ use crate::provider::{Piece, ProviderError, ProviderErrorKind};
 /// Silence after which a comment keeps the connection alive.
 const PING_AFTER: Duration = Duration::from_secs(15);
 const PING: &[u8] = b": ping\n\n";
-/// How long an answer is read on without its caller, where the provider bills it to the end anyway.
-const DRAIN_MAX: Duration = Duration::from_secs(60);
 
 /// Hands out content as it comes and the end once the charge is durable.
 pub(super) struct Streaming {
@@ -67,6 +65,10 @@ impl Streaming {
             };
             match step {
                 Ok(Step::More) => {}
+                Ok(Step::Quiet) if exchange.hold.is_cut() => {
+                    let error = exhausted(Funds::Suspended);
+                    return self.fail(Ending::FundsExhausted, &error.into()).await;
+                }
                 Ok(Step::Quiet) => return Some(Bytes::from_static(PING)),
                 Ok(Step::End) => return self.complete().await,
                 Ok(Step::Short(mut funds)) => {
@@ -128,17 +130,17 @@ impl Drop for Streaming {
             // Dropping the exchange cancels the call upstream, and its hold settles what was observed.
             return;
         }
+        let until = Instant::now() + self.shared.drain_max;
         if let Ok(place) = self.shared.drains.clone().try_acquire_owned() {
             self.shared.runtime.spawn(async move {
                 let _place = place;
-                read_to_the_end(exchange).await;
+                read_to_the_end(exchange, until).await;
             });
         }
     }
 }
 
-async fn read_to_the_end(mut exchange: Exchange) {
-    let until = Instant::now() + DRAIN_MAX;
+async fn read_to_the_end(mut exchange: Exchange, until: Instant) {
     while Instant::now() < until && matches!(exchange.step(until).await, Ok(Step::More)) {
         while exchange.out.pop().is_some() {}
     }
@@ -189,6 +191,7 @@ fn exhausted(funds: Funds) -> FundError {
             shortfall,
             resets_at: None,
         },
+        Funds::Suspended => FundError::BudgetSuspended,
         _ => FundError::WalletInsufficient { shortfall },
     }
 }

@@ -274,6 +274,12 @@ impl From<&ProviderError> for Problem {
     fn from(error: &ProviderError) -> Self {
         use ProviderErrorKind as Kind;
         let (reason, should_retry) = match error.kind() {
+            Kind::Invalid => {
+                return Self::validation(&[FieldError {
+                    param: error.param().unwrap_or_default().to_owned(),
+                    message: error.to_string(),
+                }]);
+            }
             Kind::BadRequest => (Reason::PROVIDER_BAD_REQUEST, None),
             Kind::ContextLength => (Reason::CONTEXT_LENGTH_EXCEEDED, None),
             Kind::UnsupportedParameter => (Reason::UNSUPPORTED_PARAMETER, None),

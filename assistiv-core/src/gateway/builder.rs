@@ -144,8 +144,13 @@ impl GatewayBuilder {
             Some(cipher) => cipher,
             None => Arc::new(MasterKeyCipher::new(&MasterKeyCipher::generate_key()?)),
         };
-        let billing =
-            Billing::start(stores.ledger.clone(), clock.clone(), self.billing.clone()).await?;
+        let billing = Billing::start(
+            stores.ledger.clone(),
+            stores.events.clone(),
+            clock.clone(),
+            self.billing.clone(),
+        )
+        .await?;
         let authenticator = Authenticator::new(
             stores.keys.clone(),
             clock.clone(),
@@ -162,7 +167,12 @@ impl GatewayBuilder {
         let runtime = Runtime::default();
         let cut_streams = CancellationToken::new();
         // The path of a call. Each layer stands where the type it needs is made:
-        let dispatch = Dispatch::new(self.dispatch, runtime.clone(), cut_streams.clone());
+        let dispatch = Dispatch::new(
+            self.dispatch,
+            billing.options(),
+            runtime.clone(),
+            cut_streams.clone(),
+        );
         let inference = ServiceBuilder::new()
             .layer(AuthenticateLayer::new(authenticator.clone())) // who asks, before anything is read
             .layer(PlanLayer::new(router.clone())) // what is asked, where it may go, what it may cost

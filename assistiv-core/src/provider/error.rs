@@ -9,6 +9,8 @@ use super::transport::{TransportError, TransportErrorKind};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ProviderErrorKind {
+    /// The request is wrong, as was seen before the provider was asked.
+    Invalid,
     /// The provider refused the request as wrong.
     BadRequest,
     /// The prompt is longer than the model takes.
@@ -69,7 +71,8 @@ impl ProviderErrorKind {
     /// Who is at fault.
     pub const fn fault(self) -> Fault {
         match self {
-            Self::BadRequest
+            Self::Invalid
+            | Self::BadRequest
             | Self::ContextLength
             | Self::UnsupportedParameter
             | Self::UnsupportedValue
@@ -87,6 +90,7 @@ impl ProviderErrorKind {
 
     const fn message(self) -> &'static str {
         match self {
+            Self::Invalid => "the request is not valid",
             Self::BadRequest => "the provider refused the request",
             Self::ContextLength => "the prompt is longer than the model takes",
             Self::UnsupportedParameter => "the model does not take one of the parameters",

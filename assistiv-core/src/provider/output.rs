@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use crate::billing::Usage;
+use crate::conversation::Memory;
 
 /// Bytes for the caller, sorted by which delivery gate they wait at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,9 +21,21 @@ pub enum Piece {
 pub struct Output {
     pieces: VecDeque<Piece>,
     usage: Option<Usage>,
+    input: Option<Usage>,
     service_tier: Option<String>,
     content_bytes: u64,
     complete: bool,
+    origin: Origin,
+    memories: Vec<(String, Memory)>,
+}
+
+/// The provider's own names for an answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The answer's id.
+    pub id: Option<Box<str>>,
+    /// The model that answers.
+    pub model: Option<Box<str>>,
 }
 
 // === impl Output ===
@@ -48,6 +61,12 @@ impl Output {
         self.usage = Some(usage);
     }
 
+    /// Takes note of the input that the provider reports before it has generated anything. Should the answer break
+    /// off without a report, only its output has to be counted.
+    pub fn report_input(&mut self, usage: Usage) {
+        self.input = Some(usage);
+    }
+
     /// Takes note of the service tier that the provider reports.
     pub fn report_tier(&mut self, tier: &str) {
         if self.service_tier.as_deref() != Some(tier) {
@@ -65,6 +84,21 @@ impl Output {
         self.complete = true;
     }
 
+    /// Takes note of the provider's own names for the answer and for the model that answers, for the log.
+    pub fn identify(&mut self, id: Option<&str>, model: Option<&str>) {
+        if let Some(id) = id {
+            self.origin.id = Some(id.into());
+        }
+        if let Some(model) = model {
+            self.origin.model = Some(model.into());
+        }
+    }
+
+    /// Puts aside what the provider wants to see again with the result of a tool call.
+    pub fn remember(&mut self, call_id: &str, memory: Memory) {
+        self.memories.push((call_id.to_owned(), memory));
+    }
+
     /// The next piece for the caller.
     pub fn pop(&mut self) -> Option<Piece> {
         self.pieces.pop_front()
@@ -80,6 +114,11 @@ impl Output {
         self.usage.as_ref()
     }
 
+    /// The input reported before anything was generated; its output is 0.
+    pub fn input(&self) -> Option<&Usage> {
+        self.input.as_ref()
+    }
+
     /// The service tier reported so far.
     pub fn service_tier(&self) -> Option<&str> {
         self.service_tier.as_deref()
@@ -88,6 +127,16 @@ impl Output {
     /// Bytes of generated text seen so far.
     pub fn content_bytes(&self) -> u64 {
         self.content_bytes
+    }
+
+    /// The provider's own names for the answer.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// What was put aside so far, by the id of the tool call. It is gone from here then.
+    pub fn take_memories(&mut self) -> Vec<(String, Memory)> {
+        std::mem::take(&mut self.memories)
     }
 
     /// Whether the answer is complete.

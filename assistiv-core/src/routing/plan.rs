@@ -19,6 +19,7 @@ pub struct Target {
     pub(crate) upstream_model: Arc<str>,
     pub(crate) limit_field: LimitField,
     pub(crate) output_limit: Option<u64>,
+    pub(crate) max_output_tokens: Option<u64>,
     pub(crate) prices: Arc<[Arc<Price>]>,
     pub(crate) config: Option<LlmConfigId>,
     pub(crate) credential: Option<Credential>,
@@ -57,6 +58,11 @@ impl Target {
     /// The output limit to send, when it had to be lowered to what the caller can pay.
     pub fn output_limit(&self) -> Option<u64> {
         self.output_limit
+    }
+
+    /// The longest output of the model, for providers that want a limit in every request.
+    pub fn max_output_tokens(&self) -> Option<u64> {
+        self.max_output_tokens
     }
 
     /// The member in which an OpenAI-compatible provider takes an output limit.
@@ -104,6 +110,7 @@ impl Target {
             upstream_model: route.provider_model_id.clone(),
             limit_field: route.limit_field(None),
             output_limit: None,
+            max_output_tokens: model.max_output_tokens,
             prices: prices.into(),
             config: None,
             credential: None,

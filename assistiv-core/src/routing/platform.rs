@@ -273,6 +273,7 @@ impl Router {
             upstream_model: route.provider_model_id.clone(),
             limit_field: route.limit_field(request.output_limit().map(|(field, _)| field)),
             output_limit: None,
+            max_output_tokens: model.max_output_tokens,
             prices: prices.into(),
             config: candidate.key.map(|key| key.config.id),
             credential: candidate.key.and_then(|key| key.credential.clone()),

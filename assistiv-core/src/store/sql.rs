@@ -1,14 +1,19 @@
-//! The SQL backend, on SQLite.
+//! The SQL backend, on SQLite and on PostgreSQL.
 //!
-//! One process owns the database: a lock file beside it keeps a second one out. All writes go
-//! through one connection, because SQLite has one writer at a time and its own way of waiting for
-//! it is unfair; reads have a pool of their own and see the last committed state. Every transaction
-//! that writes takes the write lock when it begins, so that none fails half-way for want of it. A
-//! commit is on the disk before it is acknowledged.
+//! On SQLite one process owns the database: a lock file beside it keeps a second one out. All
+//! writes go through one connection, because SQLite has one writer at a time and its own way of
+//! waiting for it is unfair; reads have a pool of their own and see the last committed state. Every
+//! transaction that writes takes the write lock when it begins, so that none fails half-way for
+//! want of it. A commit is on the disk before it is acknowledged.
+//!
+//! On PostgreSQL several processes share the database. Acts, sweeps and resets have a pool of
+//! sessions, reads another one whose transactions are snapshots, and each lane of a node has a
+//! session of its own. The database must be one that keeps what it has acknowledged; one that does
+//! not is refused when it is opened.
 //!
 //! Statements are portable and lock the rows that they read before they write them, in the order
-//! that `docs/ledger.md` gives; on SQLite those locks are nothing, on a database with many writers
-//! they are needed.
+//! that `docs/ledger.md` gives; on SQLite those locks are nothing, with many writers they are
+//! needed.
 
 #[expect(
     unreachable_pub,
@@ -20,42 +25,47 @@ mod events;
 mod keys;
 mod ledger;
 mod llm_configs;
-mod lock;
 mod migrations;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod query;
 mod settings;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod tenancy;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
+#[cfg(feature = "sqlite")]
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
-    AccessMode, ConnectOptions, Database, DatabaseConnection, DatabaseTransaction, DbBackend,
-    IsolationLevel, SqliteTransactionMode, TransactionOptions, TransactionTrait,
+    DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode, TransactionOptions,
+    TransactionTrait,
 };
+#[cfg(feature = "postgres")]
+use secrecy::SecretString;
 
 use self::error::failed;
-use self::lock::ProcessLock;
 use super::{StoreError, Stores};
-use crate::clock::{Clock, SystemClock, Timestamp};
-
-/// How long a statement waits for another process's lock on the file, and a caller for a
-/// connection.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Statements that each connection keeps prepared.
-const PREPARED_STATEMENTS: usize = 256;
+use crate::clock::{Clock, Timestamp};
 
 /// Where the database is and how it is used.
 pub struct SqlOptions {
-    path: PathBuf,
-    read_connections: u32,
-    clock: Arc<dyn Clock>,
+    target: Target,
+    read_connections: Option<u32>,
+    #[cfg(feature = "postgres")]
+    write_connections: Option<u32>,
+    clock: Option<Arc<dyn Clock>>,
+}
+
+enum Target {
+    #[cfg(feature = "sqlite")]
+    Sqlite(PathBuf),
+    #[cfg(feature = "postgres")]
+    Postgres(SecretString),
 }
 
 /// All stores in one SQL database. Clones share it; the last one to go releases the database.
@@ -67,108 +77,112 @@ struct Inner {
     reader: DatabaseConnection,
     clock: Arc<dyn Clock>,
     /// Last, so that it is released after the connections are gone.
-    _lock: ProcessLock,
+    #[cfg_attr(
+        not(feature = "postgres"),
+        expect(dead_code, reason = "SQLite's part is only held")
+    )]
+    backend: Backend,
+}
+
+/// What only one of the databases has.
+enum Backend {
+    #[cfg(feature = "sqlite")]
+    Sqlite { _lock: sqlite::ProcessLock },
+    #[cfg(feature = "postgres")]
+    Postgres(postgres::Server),
 }
 
 // === impl SqlOptions ===
 
 impl SqlOptions {
     /// A SQLite database in a file, which is made when it does not exist.
+    #[cfg(feature = "sqlite")]
     pub fn sqlite(path: impl Into<PathBuf>) -> Self {
+        Self::new(Target::Sqlite(path.into()))
+    }
+
+    /// A database of a PostgreSQL server, version 13 or newer: `postgres://user:password@host/name`.
+    ///
+    /// The connection must be direct or through a pooler that keeps sessions. A pooler that hands a
+    /// session on after each transaction is refused.
+    #[cfg(feature = "postgres")]
+    pub fn postgres(url: impl Into<SecretString>) -> Self {
+        Self::new(Target::Postgres(url.into()))
+    }
+
+    fn new(target: Target) -> Self {
         Self {
-            path: path.into(),
-            read_connections: 4,
-            clock: Arc::new(SystemClock),
+            target,
+            read_connections: None,
+            #[cfg(feature = "postgres")]
+            write_connections: None,
+            clock: None,
         }
     }
 
-    /// Takes the time from `clock` instead of the machine.
+    /// Takes the time from `clock`. Unless set it is the machine's on SQLite, and the server's on
+    /// PostgreSQL: there several nodes must agree what time it is.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
+        self.clock = Some(clock);
         self
     }
 
-    /// How many connections read at the same time; 4 unless set.
+    /// How many connections read at the same time; 4 on SQLite and 8 on PostgreSQL unless set.
     #[must_use]
     pub fn read_connections(mut self, max: u32) -> Self {
-        self.read_connections = max.max(1);
+        self.read_connections = Some(max.max(1));
         self
     }
 
-    fn connect(&self, access: Access) -> ConnectOptions {
-        // The options are a URL; the path is set below, where no character of it has a meaning.
-        let mut options = ConnectOptions::new("sqlite:by-path");
-        let path = self.path.clone();
-        let connections = match access {
-            Access::Write => 1,
-            Access::Read => self.read_connections,
-        };
-        options
-            .min_connections(1)
-            .max_connections(connections)
-            .acquire_timeout(BUSY_TIMEOUT)
-            .idle_timeout(None::<Duration>)
-            .max_lifetime(None::<Duration>)
-            .test_before_acquire(false)
-            .sqlx_logging(false)
-            .record_stmt_in_spans(false)
-            .map_sqlx_sqlite_opts(move |given| {
-                let shared = given
-                    .filename(&path)
-                    .foreign_keys(true)
-                    .busy_timeout(BUSY_TIMEOUT)
-                    .statement_cache_capacity(PREPARED_STATEMENTS);
-                match access {
-                    Access::Write => shared
-                        .create_if_missing(true)
-                        .journal_mode(SqliteJournalMode::Wal)
-                        .synchronous(SqliteSynchronous::Full),
-                    Access::Read => shared.read_only(true),
-                }
-            });
-        options
+    /// How many connections to PostgreSQL run acts, sweeps and resets at the same time; 8 unless
+    /// set. The two lanes have one more each. On SQLite one connection writes.
+    #[cfg(feature = "postgres")]
+    #[must_use]
+    pub fn write_connections(mut self, max: u32) -> Self {
+        self.write_connections = Some(max.max(1));
+        self
     }
 }
 
 impl fmt::Debug for SqlOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SqlOptions")
-            .field("path", &self.path)
+        let mut debug = f.debug_struct("SqlOptions");
+        match &self.target {
+            #[cfg(feature = "sqlite")]
+            Target::Sqlite(path) => debug.field("path", path),
+            // The URL may have a password in it.
+            #[cfg(feature = "postgres")]
+            Target::Postgres(_) => debug.field("postgres", &".."),
+        };
+        debug
             .field("read_connections", &self.read_connections)
             .finish_non_exhaustive()
     }
 }
 
-#[derive(Clone, Copy)]
-enum Access {
-    Write,
-    Read,
-}
-
 // === impl SqlStore ===
 
 impl SqlStore {
-    /// Opens the database, makes it if need be, and brings its schema up to date.
+    /// Opens the database and brings its schema up to date. A SQLite file is made if need be.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when the file cannot be opened, when another process uses it, or
-    /// when its schema is newer than this program; the source says which.
+    /// [`StoreError::Unavailable`] when the database cannot be opened, when its schema is newer than
+    /// this program, when another process uses the file, or when the server could lose what it has
+    /// acknowledged; the source says which, and what to do.
     pub async fn open(options: SqlOptions) -> Result<Self, StoreError> {
-        let lock = ProcessLock::acquire(&options.path)?;
-        let writer = Database::connect(options.connect(Access::Write))
-            .await
-            .map_err(failed)?;
-        migrations::migrate(&writer).await?;
-        let reader = Database::connect(options.connect(Access::Read))
-            .await
-            .map_err(failed)?;
-        Ok(Self(Arc::new(Inner {
-            writer,
-            reader,
-            clock: options.clock,
-            _lock: lock,
-        })))
+        match options.target {
+            #[cfg(feature = "sqlite")]
+            Target::Sqlite(path) => {
+                sqlite::open(path, options.read_connections, options.clock).await
+            }
+            #[cfg(feature = "postgres")]
+            Target::Postgres(url) => {
+                let pools =
+                    postgres::PoolSizes::new(options.write_connections, options.read_connections);
+                postgres::open(&url, pools, options.clock).await
+            }
+        }
     }
 
     /// Closes the connections. Acts that follow fail; the process lock goes with the last clone.
@@ -176,6 +190,10 @@ impl SqlStore {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn close(&self) -> Result<(), StoreError> {
+        #[cfg(feature = "postgres")]
+        if let Some(server) = self.server() {
+            server.close().await;
+        }
         self.0.reader.close_by_ref().await.map_err(failed)?;
         self.0.writer.close_by_ref().await.map_err(failed)
     }
@@ -196,6 +214,16 @@ impl SqlStore {
         self.0.clock.now()
     }
 
+    /// What is PostgreSQL's own, where the database is there.
+    #[cfg(feature = "postgres")]
+    fn server(&self) -> Option<&postgres::Server> {
+        match &self.0.backend {
+            #[cfg(feature = "sqlite")]
+            Backend::Sqlite { .. } => None,
+            Backend::Postgres(server) => Some(server),
+        }
+    }
+
     /// For reads of a single statement.
     fn reader(&self) -> &DatabaseConnection {
         &self.0.reader
@@ -203,41 +231,33 @@ impl SqlStore {
 
     /// Begins a transaction whose reads all see one state.
     async fn begin_read(&self) -> Result<DatabaseTransaction, StoreError> {
-        let options = match self.0.reader.get_database_backend() {
-            DbBackend::Sqlite => TransactionOptions {
-                sqlite_transaction_mode: Some(SqliteTransactionMode::Deferred),
-                ..TransactionOptions::default()
-            },
-            _ => TransactionOptions {
-                isolation_level: Some(IsolationLevel::RepeatableRead),
-                access_mode: Some(AccessMode::ReadOnly),
-                ..TransactionOptions::default()
-            },
-        };
-        self.0
-            .reader
-            .begin_with_options(options)
+        self.begin(&self.0.reader, SqliteTransactionMode::Deferred)
             .await
-            .map_err(failed)
     }
 
     /// Begins a transaction that writes. Dropping it undoes everything.
     async fn begin_write(&self) -> Result<DatabaseTransaction, StoreError> {
-        let options = match self.0.writer.get_database_backend() {
-            DbBackend::Sqlite => TransactionOptions {
-                sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-                ..TransactionOptions::default()
-            },
-            _ => TransactionOptions {
-                isolation_level: Some(IsolationLevel::ReadCommitted),
-                ..TransactionOptions::default()
-            },
-        };
-        self.0
-            .writer
-            .begin_with_options(options)
+        self.begin(&self.0.writer, SqliteTransactionMode::Immediate)
             .await
-            .map_err(failed)
+    }
+
+    async fn begin(
+        &self,
+        db: &DatabaseConnection,
+        sqlite: SqliteTransactionMode,
+    ) -> Result<DatabaseTransaction, StoreError> {
+        // On PostgreSQL the sessions of either pool have their isolation level from the start.
+        let options = TransactionOptions {
+            sqlite_transaction_mode: (db.get_database_backend() == DbBackend::Sqlite)
+                .then_some(sqlite),
+            ..TransactionOptions::default()
+        };
+        let txn = db.begin_with_options(options).await.map_err(failed)?;
+        #[cfg(feature = "postgres")]
+        if let Some(server) = self.server() {
+            server.keep_time(&txn).await?;
+        }
+        Ok(txn)
     }
 }
 

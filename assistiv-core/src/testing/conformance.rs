@@ -4,6 +4,7 @@
 //! state: the books balance for every account, and entries replay to the balances shown.
 
 pub mod budgets;
+pub mod controls;
 pub mod end_user_lists;
 pub mod end_users;
 pub mod events;
@@ -11,10 +12,12 @@ pub mod idempotency;
 pub mod isolation;
 pub mod keys;
 pub mod lanes;
+pub mod late;
 pub mod leases;
 pub mod llm_configs;
 pub mod low_balance;
 pub mod model;
+pub mod nodes;
 pub mod periods;
 pub mod platforms;
 pub mod sweeps;
@@ -199,10 +202,13 @@ macro_rules! store_conformance {
                     an_act_after_the_boundary_comes_after_the_reset,
                     a_due_account_grants_nothing_until_reset,
                     nothing_is_reset_before_its_time,
+                    due_budgets_are_found,
                 }
                 leases {
                     a_grant_never_exceeds_what_is_free,
                     a_grant_fills_up_to_the_target,
+                    what_is_left_over_is_shared,
+                    a_grant_says_what_others_hold,
                     what_is_not_enforced_is_not_granted,
                     a_blocked_account_gives_nothing_but_takes_back,
                     what_is_given_back_is_free_again,
@@ -255,6 +261,40 @@ macro_rules! store_conformance {
                     a_sweep_takes_every_open_node,
                     closing_returns_slots,
                     a_closed_node_is_not_swept,
+                }
+                nodes {
+                    a_silent_node_is_swept_after_its_time,
+                    a_heartbeat_keeps_a_node_alive,
+                    a_node_that_is_out_hears_so,
+                    a_draining_node_settles_and_may_die,
+                    sweeping_all_spares_who_may_be_alive,
+                    sweepers_at_once_sweep_once,
+                    a_late_heartbeat_or_a_sweep_wins,
+                    a_batch_beside_a_sweep_counts_or_is_lost,
+                    charges_in_doubt_are_refunded,
+                    a_refund_of_doubt_gives_back_the_rest,
+                    a_slot_is_read,
+                }
+                controls {
+                    an_account_is_recalled_once_a_second,
+                    recalls_at_once_are_one,
+                    messages_grow_old,
+                    acts_tell_what_changed,
+                    a_debit_of_what_is_leased_recalls_it,
+                    deletions_are_told,
+                    what_has_no_effect_is_not_told,
+                    a_message_waits_for_every_live_node,
+                }
+                late {
+                    the_difference_is_posted_once,
+                    what_was_charged_too_much_returns,
+                    an_exact_charge_is_left_alone,
+                    nothing_is_late_before_the_sweep,
+                    what_was_not_recorded_is_not_charged,
+                    a_correction_stays_on_its_accounts,
+                    a_correction_gives_nothing_back_twice,
+                    late_settlements_at_once_correct_once,
+                    a_late_settlement_beside_the_sweep_corrects_it,
                 }
                 model {
                     random_steps_agree_with_plain_sums,

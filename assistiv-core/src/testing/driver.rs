@@ -1,5 +1,7 @@
 //! A node as the billing engine would drive it: two lanes with numbered batches.
 
+use std::time::Duration;
+
 use uuid::Uuid;
 
 use super::scopes;
@@ -7,6 +9,9 @@ use super::world::World;
 use crate::billing::{Amounts, LeaseBatch, LeaseGrant, LeaseRequest, LedgerEntry, SettleBatch};
 use crate::id::{AccountId, NodeId};
 use crate::store::StoreError;
+
+/// How long a driver's node counts as alive after a heartbeat.
+pub const TTL: Duration = Duration::from_secs(10);
 
 /// A registered node and the numbers of its last batches.
 #[derive(Clone, Debug)]
@@ -26,12 +31,7 @@ impl Driver {
         let node = world
             .stores
             .ledger
-            .open_node(
-                &scopes::engine(),
-                instance,
-                "driver",
-                std::time::Duration::from_secs(10),
-            )
+            .open_node(&scopes::engine(), instance, "driver", TTL)
             .await;
         Self {
             node: node.unwrap(),
@@ -144,15 +144,9 @@ impl Driver {
 /// What entries take from each account's slot, in the order of accounts.
 pub fn debits_of(entries: &[LedgerEntry]) -> Vec<(AccountId, Amounts)> {
     let mut debits = std::collections::BTreeMap::new();
-    for entry in entries {
-        let wallet = entry
-            .wallet
-            .map(|(account, usd)| (account, Amounts::usd(usd)));
-        let budget = entry.budget.map(|legs| (legs.account, legs.remaining));
-        for (account, change) in wallet.into_iter().chain(budget) {
-            let debit: &mut Amounts = debits.entry(account).or_default();
-            *debit = debit.checked_sub(change).unwrap();
-        }
+    for (account, change) in entries.iter().flat_map(LedgerEntry::changes) {
+        let debit: &mut Amounts = debits.entry(account).or_default();
+        *debit = debit.checked_sub(change).unwrap();
     }
     debits.into_iter().collect()
 }

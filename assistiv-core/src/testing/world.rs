@@ -1,5 +1,7 @@
 //! A store under test with the clock it runs by, and what checks do with them again and again.
 
+use std::time::Duration;
+
 use super::{fixtures, scopes};
 use crate::auth::PlatformScope;
 use crate::billing::{
@@ -58,6 +60,13 @@ impl World {
     pub fn tick(&self) {
         self.clock
             .set(Timestamp::from_micros(self.now().as_micros() + 1_000_000));
+    }
+
+    /// Moves the clock on.
+    pub fn pass(&self, time: Duration) {
+        let micros = i64::try_from(time.as_micros()).unwrap();
+        self.clock
+            .set(Timestamp::from_micros(self.now().as_micros() + micros));
     }
 
     /// A new platform whose wallet holds ten dollars.

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use assistiv_core::billing::Usage;
 use assistiv_core::call::{InferenceRequest, Operation};
+use assistiv_core::conversation::{AnswerEvent, FinishReason};
 use assistiv_core::provider::{
-    ChatWriter, Credential, Decoder, Output, Provider, ProviderError, ProviderErrorKind, Support,
-    Transport, TransportError, TransportErrorKind, UpstreamBody,
+    AnswerWriter, Credential, Decoder, Encoded, Output, Provider, ProviderError, ProviderErrorKind,
+    Support, Transport, TransportError, TransportErrorKind, UpstreamBody,
 };
 use assistiv_core::routing::Target;
 use async_trait::async_trait;
@@ -153,15 +154,11 @@ impl Provider for Scripted {
         Support::Translated
     }
 
-    fn encode(
-        &self,
-        _: &InferenceRequest,
-        target: &Target,
-    ) -> Result<Request<Bytes>, ProviderError> {
+    fn encode(&self, _: &InferenceRequest, target: &Target) -> Result<Encoded, ProviderError> {
         self.0
             .last_limit
             .store(target.output_limit().unwrap_or(0), Ordering::SeqCst);
-        Ok(Request::new(Bytes::new()))
+        Ok(Request::new(Bytes::new()).into())
     }
 
     async fn authorize(&self, _: &mut Request<Bytes>, _: &Credential) -> Result<(), ProviderError> {
@@ -178,7 +175,7 @@ impl Provider for Scripted {
 
     fn decoder(&self, request: &InferenceRequest, target: &Target) -> Box<dyn Decoder> {
         Box::new(Lines {
-            writer: ChatWriter::new(request, target),
+            writer: AnswerWriter::new(request, target),
             rest: Vec::new(),
         })
     }
@@ -248,7 +245,7 @@ impl Answer {
 }
 
 struct Lines {
-    writer: ChatWriter,
+    writer: AnswerWriter,
     rest: Vec<u8>,
 }
 
@@ -260,19 +257,20 @@ impl Decoder for Lines {
             let line = String::from_utf8(line).unwrap();
             let line = line.trim_end_matches('\n');
             match line.split(' ').collect::<Vec<_>>()[..] {
-                ["word", _] => self.writer.text(out, line),
+                ["word", _] => self.writer.write(AnswerEvent::Text(line), out),
                 ["usage", input, output] => {
                     let (input, output) = (input.parse().unwrap(), output.parse().unwrap());
-                    self.writer.usage(
-                        out,
-                        Usage {
-                            input,
-                            output,
-                            ..Usage::default()
-                        },
-                    );
+                    let usage = Usage {
+                        input,
+                        output,
+                        ..Usage::default()
+                    };
+                    self.writer.write(AnswerEvent::Usage(usage.into()), out);
                 }
-                ["end"] => self.writer.finish(out, "stop"),
+                ["end"] => {
+                    let stop = AnswerEvent::finished(FinishReason::Stop);
+                    self.writer.write(stop, out);
+                }
                 ["fail"] => return Err(ProviderError::new(ProviderErrorKind::Overloaded)),
                 _ => {}
             }
@@ -284,7 +282,7 @@ impl Decoder for Lines {
         if !out.is_complete() {
             return Err(ProviderError::new(ProviderErrorKind::Interrupted));
         }
-        self.writer.end(out);
+        self.writer.write(AnswerEvent::Ended, out);
         Ok(())
     }
 }

@@ -9,8 +9,8 @@ use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::retry_after::retry_after;
-use super::scrub;
+use crate::retry_after::retry_after;
+use crate::scrub;
 
 /// Codes and types that say that the account is used up.
 const QUOTA: [&str; 6] = [

@@ -31,6 +31,7 @@ pub(super) fn cross_check(config: &Config, given: &Given, problems: &mut Vec<Pro
         problems.push(Problem::new(ProblemKind::Conflict, source, message).about(MASTER_KEY));
     }
 
+    check_times(config, given, problems);
     if config.server.listen.ip().to_canonical().is_loopback() {
         return;
     }
@@ -44,6 +45,41 @@ pub(super) fn cross_check(config: &Config, given: &Given, problems: &mut Vec<Pro
             key_file.display()
         );
         problems.push(Problem::new(ProblemKind::Conflict, source, message).about(MASTER_KEY));
+    }
+}
+
+/// Refuses times with which nodes would take over from others that are alive, or calls would wait
+/// for what cannot come.
+fn check_times(config: &Config, given: &Given, problems: &mut Vec<Problem>) {
+    let billing = &config.billing;
+    let rules = [
+        (
+            billing.heartbeat * 5 <= billing.ttl,
+            "billing.heartbeat",
+            "must be at most a fifth of billing.ttl",
+        ),
+        (
+            billing.fence_grace * 10 >= billing.ttl,
+            "billing.fence_grace",
+            "must be at least a tenth of billing.ttl",
+        ),
+        (
+            billing.recall_wait >= billing.heartbeat,
+            "billing.recall_wait",
+            "must be at least billing.heartbeat",
+        ),
+        (
+            billing.gate_timeout < billing.ttl,
+            "billing.gate_timeout",
+            "must be less than billing.ttl",
+        ),
+    ];
+    for (_, key, message) in rules.into_iter().filter(|(holds, ..)| !holds) {
+        let of = |key: &str| given.get(key).cloned();
+        // The other side of the rule may be what was given.
+        let source = of(key).or_else(|| of("billing.ttl")).or_else(|| of("billing.heartbeat"));
+        let source = source.unwrap_or(Source::Default);
+        problems.push(Problem::new(ProblemKind::Conflict, source, message).about(key));
     }
 }
 
@@ -100,5 +136,27 @@ mod tests {
                 .all(|problem| problem.kind == ProblemKind::BadValue)
         );
         assert_eq!(problems.len(), 2);
+    }
+
+    #[test]
+    fn times_of_nodes_must_fit_each_other() {
+        for (key, value, text) in [
+            ("billing.heartbeat", "2001ms", "billing.heartbeat: must be at most a fifth"),
+            ("billing.fence_grace", "999ms", "billing.fence_grace: must be at least a tenth"),
+            ("billing.recall_wait", "999ms", "billing.recall_wait: must be at least"),
+            ("billing.gate_timeout", "10s", "billing.gate_timeout: must be less than"),
+        ] {
+            let (kind, problem) = Setup::new().flag(key, value).problem();
+            assert_eq!(kind, ProblemKind::Conflict);
+            assert!(problem.contains(text), "{problem}");
+        }
+        // At their bounds, and with everything scaled.
+        Setup::new()
+            .flag("billing.ttl", "20s")
+            .flag("billing.heartbeat", "4s")
+            .flag("billing.recall_wait", "4s")
+            .config();
+        let texts = Setup::new().flag("billing.ttl", "4s").problems();
+        assert_eq!(texts.len(), 2, "{texts:?}");
     }
 }

@@ -76,6 +76,61 @@ choice! {
 }
 
 choice! {
+    /// What delivery does when the database stays away longer than it waits.
+    GateTimeoutAction {
+        /// The answer ends with an error; one in one piece is not charged.
+        #[default]
+        FailClosed = "fail_closed",
+        /// The answer goes out; its charge is written when the database is back.
+        Release = "release",
+    }
+}
+
+choice! {
+    /// Whether calls are accepted while the database is away.
+    OutagePolicy {
+        /// They are refused.
+        #[default]
+        FailClosed = "fail_closed",
+        /// They run on what was leased, until the node's time runs out.
+        Grace = "grace",
+    }
+}
+
+choice! {
+    /// What happens to a stream that has used up what it may cost.
+    OnExhausted {
+        /// It ends with an error.
+        #[default]
+        Cut = "cut",
+        /// It runs to its end.
+        Finish = "finish",
+    }
+}
+
+choice! {
+    /// What happens to the streams of an end user who is suspended.
+    SuspendInflight {
+        /// They run to their end.
+        #[default]
+        Finish = "finish",
+        /// They end with an error.
+        Cut = "cut",
+    }
+}
+
+choice! {
+    /// What happens to charges of a node that died whose delivery cannot be proved.
+    UnconfirmedDelivery {
+        /// They stand until an operator resolves them.
+        #[default]
+        Stands = "stands",
+        /// They are refunded.
+        Refund = "refund",
+    }
+}
+
+choice! {
     /// Who may top up a wallet.
     WalletTopup {
         /// Platform keys may.

@@ -10,7 +10,8 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::choice::{
-    BeforeFirstByte, DeliveryGate, LastRequest, LogFormat, MidstreamError, WalletTopup,
+    BeforeFirstByte, DeliveryGate, GateTimeoutAction, LastRequest, LogFormat, MidstreamError,
+    OnExhausted, OutagePolicy, SuspendInflight, UnconfirmedDelivery, WalletTopup,
 };
 
 /// `server.*`
@@ -76,6 +77,21 @@ pub struct Billing {
     pub delivery_gate: DeliveryGate,
     /// How long delivery waits for that; above zero.
     pub gate_timeout: Duration,
+    /// What delivery does after that.
+    pub gate_timeout_action: GateTimeoutAction,
+    /// Whether calls are accepted while the database is away.
+    pub outage_policy: OutagePolicy,
+    /// After how long without an answer the database counts as away; above zero.
+    pub db_fail_after: Duration,
+    /// How long a node counts as alive after a heartbeat; above zero.
+    pub ttl: Duration,
+    /// How often a node says that it is alive; above zero, at most a fifth of `ttl`.
+    pub heartbeat: Duration,
+    /// How much longer others wait before they take over what a node left; at least a tenth of
+    /// `ttl`.
+    pub fence_grace: Duration,
+    /// How long a call waits for what other nodes do not use; at least `heartbeat`.
+    pub recall_wait: Duration,
     /// After how long without use a leased slice goes back to its account; above zero.
     pub lease_idle_return: Duration,
     /// How often the state of an open stream is written; above zero.
@@ -86,11 +102,28 @@ pub struct Billing {
     pub midstream_error: MidstreamError,
     /// What happens to a request whose hold exceeds a balance above zero.
     pub last_request: LastRequest,
+    /// What happens to a stream that has used up what it may cost.
+    pub on_exhausted: OnExhausted,
+    /// What happens to the streams of an end user who is suspended.
+    pub suspend_inflight: SuspendInflight,
+    /// What happens to charges whose delivery cannot be proved.
+    pub unconfirmed_delivery: UnconfirmedDelivery,
+    /// How long an answer without its caller is read on; may be zero.
+    pub drain_max: Duration,
+    /// How many such answers are read at a time.
+    pub drain_concurrency: usize,
+    /// How long a stream may last; above zero.
+    pub stream_max: Duration,
     /// By what the estimated input is multiplied in a hold, in parts per thousand: 1100 is 1.10.
     /// From 1000 to 10000.
     pub hold_input_factor: u32,
     /// How many holds may be open or waiting for their settlement.
     pub queue_max: usize,
+    /// The most operations that are written at once.
+    pub batch_max: usize,
+    /// How old the oldest charge may be that waits to be written before calls are refused; above
+    /// zero.
+    pub lane_stall: Duration,
 }
 
 /// `limits.*`; every deadline but [`stream_drain`](Limits::stream_drain) is above zero.
@@ -176,13 +209,28 @@ impl Default for Billing {
         Self {
             delivery_gate: DeliveryGate::default(),
             gate_timeout: Duration::from_secs(5),
+            gate_timeout_action: GateTimeoutAction::default(),
+            outage_policy: OutagePolicy::default(),
+            db_fail_after: Duration::from_millis(500),
+            ttl: Duration::from_secs(10),
+            heartbeat: Duration::from_secs(1),
+            fence_grace: Duration::from_secs(2),
+            recall_wait: Duration::from_millis(1_200),
             lease_idle_return: Duration::from_secs(5),
             checkpoint_interval: Duration::from_secs(5),
             before_first_byte: BeforeFirstByte::default(),
             midstream_error: MidstreamError::default(),
             last_request: LastRequest::default(),
+            on_exhausted: OnExhausted::default(),
+            suspend_inflight: SuspendInflight::default(),
+            unconfirmed_delivery: UnconfirmedDelivery::default(),
+            drain_max: Duration::from_secs(60),
+            drain_concurrency: 256,
+            stream_max: Duration::from_secs(3_600),
             hold_input_factor: 1100,
             queue_max: 65_536,
+            batch_max: 1_000,
+            lane_stall: Duration::from_secs(2),
         }
     }
 }

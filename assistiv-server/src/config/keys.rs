@@ -129,6 +129,59 @@ pub static KEYS: &[Key] = &[
         |c, _, v| set(&mut c.billing.gate_timeout, v.positive_duration()),
     ),
     key(
+        "billing.gate_timeout_action",
+        "billing-gate-timeout-action",
+        Value("fail_closed"),
+        "what delivery does after that: `fail_closed` ends the answer with an error, `release` lets \
+         it out and charges it when the database is back",
+        |c, _, v| set(&mut c.billing.gate_timeout_action, v.choice()),
+    ),
+    key(
+        "billing.outage_policy",
+        "billing-outage-policy",
+        Value("fail_closed"),
+        "whether calls are accepted while the database is away: `fail_closed`, or `grace`: from what \
+         was leased, until the time of the node runs out",
+        |c, _, v| set(&mut c.billing.outage_policy, v.choice()),
+    ),
+    key(
+        "billing.db_fail_after",
+        "billing-db-fail-after",
+        Value("500ms"),
+        "after how long without an answer the database counts as away; above zero",
+        |c, _, v| set(&mut c.billing.db_fail_after, v.positive_duration()),
+    ),
+    key(
+        "billing.ttl",
+        "billing-ttl",
+        Value("10s"),
+        "how long a node counts as alive after it said so; above zero",
+        |c, _, v| set(&mut c.billing.ttl, v.positive_duration()),
+    ),
+    key(
+        "billing.heartbeat",
+        "billing-heartbeat",
+        Value("1s"),
+        "how often a node says that it is alive; at most a fifth of `billing.ttl`",
+        |c, _, v| set(&mut c.billing.heartbeat, v.positive_duration()),
+    ),
+    key(
+        "billing.fence_grace",
+        "billing-fence-grace",
+        Value("2s"),
+        "how much longer other nodes wait before they take over what a node left; at least a tenth \
+         of `billing.ttl`",
+        |c, _, v| set(&mut c.billing.fence_grace, v.duration()),
+    ),
+    key(
+        "billing.recall_wait",
+        "billing-recall-wait",
+        Value("1200ms"),
+        "how long a call waits for what other nodes do not use of an account; at least \
+         `billing.heartbeat`",
+        |c, _, v| set(&mut c.billing.recall_wait, v.positive_duration()),
+    ),
+    key(
         "billing.lease_idle_return",
         "billing-lease-idle-return",
         Value("5s"),
@@ -166,6 +219,49 @@ pub static KEYS: &[Key] = &[
         |c, _, v| set(&mut c.billing.last_request, v.choice()),
     ),
     key(
+        "billing.on_exhausted",
+        "billing-on-exhausted",
+        Value("cut"),
+        "what happens to a stream that used up wallet or budget: `cut` or `finish`",
+        |c, _, v| set(&mut c.billing.on_exhausted, v.choice()),
+    ),
+    key(
+        "billing.suspend_inflight",
+        "billing-suspend-inflight",
+        Value("finish"),
+        "what happens to the streams of an end user who is suspended: `finish` or `cut`",
+        |c, _, v| set(&mut c.billing.suspend_inflight, v.choice()),
+    ),
+    key(
+        "billing.unconfirmed_delivery",
+        "billing-unconfirmed-delivery",
+        Value("stands"),
+        "what happens to charges of a node that died whose delivery cannot be proved: `stands` or \
+         `refund`",
+        |c, _, v| set(&mut c.billing.unconfirmed_delivery, v.choice()),
+    ),
+    key(
+        "billing.drain_max",
+        "billing-drain-max",
+        Value("60s"),
+        "how long an answer whose caller left is read on, where the provider bills it to its end",
+        |c, _, v| set(&mut c.billing.drain_max, v.duration()),
+    ),
+    key(
+        "billing.drain_concurrency",
+        "billing-drain-concurrency",
+        Value("256"),
+        "how many such answers are read at a time",
+        |c, _, v| set(&mut c.billing.drain_concurrency, v.integer(0..=COUNT_MAX)),
+    ),
+    key(
+        "billing.stream_max",
+        "billing-stream-max",
+        Value("1h"),
+        "how long a stream may last; above zero",
+        |c, _, v| set(&mut c.billing.stream_max, v.positive_duration()),
+    ),
+    key(
         "billing.hold_input_factor",
         "billing-hold-input-factor",
         Value("1.10"),
@@ -178,6 +274,20 @@ pub static KEYS: &[Key] = &[
         Value("65536"),
         "how many holds may be open or waiting for their settlement",
         |c, _, v| set(&mut c.billing.queue_max, v.integer(1..=COUNT_MAX)),
+    ),
+    key(
+        "billing.batch_max",
+        "billing-batch-max",
+        Value("1000"),
+        "the most operations that are written to the ledger at once",
+        |c, _, v| set(&mut c.billing.batch_max, v.integer(1..=10_000)),
+    ),
+    key(
+        "billing.lane_stall",
+        "billing-lane-stall",
+        Value("2s"),
+        "no new calls while a charge waits longer than this; above zero",
+        |c, _, v| set(&mut c.billing.lane_stall, v.positive_duration()),
     ),
     key(
         "limits.body_bytes",

@@ -1,6 +1,7 @@
 //! Which account an end user's budget is counted in, so that the warm path reads no database.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use moka::future::Cache;
@@ -21,6 +22,10 @@ pub(super) struct BudgetDirectory {
     entries: Cache<EndUserId, Entry>,
     /// Changes, by end user.
     revisions: Revisions,
+    /// Changes by other nodes, by account.
+    accounts: Revisions,
+    /// Counts changes by other nodes: any of them may have made somebody's first budget.
+    news: AtomicU64,
 }
 
 #[derive(Clone)]
@@ -28,6 +33,8 @@ struct Entry {
     /// `Err` stands for a look-up that failed, which is not kept either.
     account: Result<Option<AccountId>, ()>,
     revision: Revision,
+    account_revision: Revision,
+    news: u64,
     at: Instant,
 }
 
@@ -37,6 +44,8 @@ impl BudgetDirectory {
             store,
             entries: Cache::new(ENTRIES_MAX),
             revisions: Revisions::new(),
+            accounts: Revisions::new(),
+            news: AtomicU64::new(0),
         }
     }
 
@@ -46,14 +55,21 @@ impl BudgetDirectory {
         scope: &EndUserScope,
     ) -> Result<Option<AccountId>, StoreError> {
         let id = scope.end_user_id();
+        let overtaken = |entry: &Entry| match entry.account {
+            Err(()) => true,
+            Ok(None) => entry.news != self.news.load(Ordering::Acquire),
+            Ok(Some(account)) => (self.accounts).changed_since(&account, entry.account_revision),
+        };
         let stale = |entry: &Entry| {
-            entry.account.is_err()
+            overtaken(entry)
                 || entry.at.elapsed() > FRESH_FOR
                 || self.revisions.changed_since(&id, entry.revision)
         };
         let mut failure = None;
         let load = async {
             let revision = self.revisions.begin();
+            let account_revision = self.accounts.begin();
+            let news = self.news.load(Ordering::Acquire);
             let account = self
                 .store
                 .budget_account(scope.platform(), id)
@@ -62,6 +78,8 @@ impl BudgetDirectory {
             Entry {
                 account,
                 revision,
+                account_revision,
+                news,
                 at: Instant::now(),
             }
         };
@@ -81,5 +99,11 @@ impl BudgetDirectory {
     /// The user's budget was made or removed.
     pub(super) fn forget(&self, id: EndUserId) {
         self.revisions.bump(&id);
+    }
+
+    /// Another node has changed an account: it may be a budget that was made or removed.
+    pub(super) fn forget_account(&self, account: AccountId) {
+        self.accounts.bump(&account);
+        self.news.fetch_add(1, Ordering::AcqRel);
     }
 }

@@ -11,10 +11,13 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::delivery::{Deliveries, DeliveryToken};
+use super::epoch::Epoch;
 use super::slice::Slice;
+use super::validity::Asker;
 use crate::auth::SweeperScope;
 use crate::billing::amounts::Amounts;
 use crate::billing::ledger::{BudgetLegs, EntryKind, LedgerEntry};
@@ -25,8 +28,8 @@ use crate::store::StoreError;
 const RETRY_FIRST: Duration = Duration::from_millis(20);
 const RETRY_MAX: Duration = Duration::from_secs(1);
 
-/// Told when an operation is durable, with the token of its batch.
-pub(crate) type Ack = oneshot::Sender<DeliveryToken>;
+/// Told when an operation is durable, with the token of its batch if it was part of one.
+pub(crate) type Ack = oneshot::Sender<Option<DeliveryToken>>;
 
 /// Something that waits for the lane.
 pub(crate) enum Operation {
@@ -39,8 +42,9 @@ pub(crate) enum Operation {
     Settle(Box<Settlement>),
     /// Removes the record of a stream that cost nothing.
     Close {
-        log_id: LogId,
-        _permit: OwnedSemaphorePermit,
+        /// A charge of nothing, should somebody have charged the record meanwhile.
+        free: Box<LedgerEntry>,
+        permit: OwnedSemaphorePermit,
     },
 }
 
@@ -53,7 +57,7 @@ pub(crate) struct Settlement {
     pub(crate) opened: bool,
     pub(crate) ticket: Arc<Ticket>,
     pub(crate) ack: Option<Ack>,
-    pub(crate) _permit: Option<OwnedSemaphorePermit>,
+    pub(crate) permit: Option<OwnedSemaphorePermit>,
 }
 
 /// How far a settlement is, shared with the gate that waits for it.
@@ -76,18 +80,15 @@ pub(crate) struct SettleQueue {
 #[derive(Default)]
 struct Waiting {
     operations: VecDeque<(Instant, Operation)>,
-    /// The node was fenced: nothing that comes can be written any more.
+    /// The lane has ended: nothing that comes can be written any more.
     is_closed: bool,
 }
 
 /// The lane itself: runs in one task.
 pub(crate) struct SettleLane {
-    pub(crate) store: Arc<dyn LedgerStore>,
-    pub(crate) node: NodeId,
-    pub(crate) queue: Arc<SettleQueue>,
-    pub(crate) deliveries: Deliveries,
-    pub(crate) batch_max: usize,
-    pub(crate) fenced: Arc<super::Fence>,
+    pub(super) store: Arc<dyn LedgerStore>,
+    pub(super) epoch: Arc<Epoch>,
+    pub(super) batch_max: usize,
 }
 
 /// What a batch is made of, to be acknowledged when it is durable.
@@ -96,7 +97,8 @@ struct Pending {
     opened: HashMap<LogId, (OpenStream, Vec<Ack>)>,
     settled: Vec<Settlement>,
     closed: Vec<LogId>,
-    permits: Vec<OwnedSemaphorePermit>,
+    /// Closed without a charge.
+    free: Vec<(Box<LedgerEntry>, OwnedSemaphorePermit)>,
 }
 
 // === impl Ticket ===
@@ -128,14 +130,16 @@ impl Ticket {
 // === impl SettleQueue ===
 
 impl SettleQueue {
-    /// Adds an operation. After the node was fenced it is dropped, which its gate sees at once.
-    pub(crate) fn push(&self, operation: Operation) {
+    /// Adds an operation; gives it back when the lane has ended.
+    pub(super) fn push(&self, operation: Operation) -> Result<(), Box<Operation>> {
         let mut waiting = self.lock();
-        if !waiting.is_closed {
-            waiting.operations.push_back((Instant::now(), operation));
+        if waiting.is_closed {
+            return Err(Box::new(operation));
         }
+        waiting.operations.push_back((Instant::now(), operation));
         drop(waiting);
         self.arrived.notify_one();
+        Ok(())
     }
 
     /// How long the oldest operation has been waiting.
@@ -144,11 +148,6 @@ impl SettleQueue {
             .operations
             .front()
             .map(|(since, _)| since.elapsed())
-    }
-
-    /// Wakes the lane, for instance to notice that it should stop.
-    pub(crate) fn wake(&self) {
-        self.arrived.notify_one();
     }
 
     fn take(&self, most: usize) -> Vec<Operation> {
@@ -161,10 +160,12 @@ impl SettleQueue {
             .collect()
     }
 
-    fn close(&self) {
+    /// Takes nothing any more; gives what waited.
+    pub(super) fn close(&self) -> Vec<Operation> {
         let mut waiting = self.lock();
         waiting.is_closed = true;
-        waiting.operations.clear();
+        let operations = waiting.operations.drain(..);
+        operations.map(|(_, operation)| operation).collect()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
@@ -175,16 +176,21 @@ impl SettleQueue {
 // === impl SettleLane ===
 
 impl SettleLane {
-    /// Runs until the engine closes and nothing waits any more.
-    pub(crate) async fn run(self, closing: tokio_util::sync::CancellationToken) {
+    /// Runs until the engine closes and nothing waits any more, or the registration is lost.
+    pub(super) async fn run(self, closing: CancellationToken) {
+        let deliveries = Deliveries::default();
         let mut seq = 0;
-        loop {
-            let operations = self.queue.take(self.batch_max);
+        while !self.epoch.is_lost() {
+            let operations = self.epoch.settling.take(self.batch_max);
             if operations.is_empty() {
                 if closing.is_cancelled() {
-                    return;
+                    break;
                 }
-                self.queue.arrived.notified().await;
+                tokio::select! {
+                    () = self.epoch.settling.arrived.notified() => {}
+                    () = self.epoch.lost() => {}
+                    () = closing.cancelled() => {}
+                }
                 continue;
             }
             let pending = Pending::merge(operations);
@@ -192,59 +198,53 @@ impl SettleLane {
                 continue;
             }
             seq += 1;
-            let batch = pending.batch(self.node, seq, self.deliveries.delivered_seq());
+            let batch = pending.batch(self.epoch.node, seq, deliveries.delivered_seq());
             if self.apply(&batch).await {
-                self.deliveries.applied(seq);
-                self.acknowledge(pending, seq);
-            }
-            if self.fenced.is_fenced() {
-                // Gates see their senders dropped. What was not posted is not charged.
-                self.queue.close();
-                return;
+                deliveries.applied(seq);
+                self.acknowledge(pending, &deliveries, seq);
+            } else {
+                pending.give_up(&self.epoch);
             }
         }
+        self.epoch.end_settling();
     }
 
     /// Sends a batch until its outcome is known; whether it was applied.
     async fn apply(&self, batch: &SettleBatch) -> bool {
-        let scope = SweeperScope::engine();
+        let (scope, epoch) = (SweeperScope::engine(), &self.epoch);
         let mut pause = RETRY_FIRST;
+        epoch.validity.asked(Asker::Settlements, Instant::now());
         loop {
             let error = match self.store.settle(&scope, batch).await {
-                Ok(()) => {
-                    self.fenced.resume();
-                    return true;
-                }
+                Ok(()) => break,
                 Err(error) => error,
             };
-            self.fenced.stall();
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 seq = batch.seq,
                 "settlement batch failed"
             );
-            match self.store.lane(&scope, self.node, Lane::Settle).await {
-                Ok(position) if position.seq == batch.seq => {
-                    self.fenced.resume();
-                    return true;
-                }
-                Ok(position) if position.fenced || position.seq != batch.seq - 1 => {
-                    tracing::error!(seq = batch.seq, found = position.seq, "the node was fenced");
-                    self.fenced.fence();
+            // Whether it was applied is asked before whether the node was fenced: what was applied stands.
+            match self.store.lane(&scope, epoch.node, Lane::Settle).await {
+                Ok(position) if position.seq == batch.seq => break,
+                Ok(position) if position.fenced => {
+                    epoch.fence("a settlement batch came too late");
                     return false;
                 }
-                Err(StoreError::Lost { .. }) => {
-                    self.fenced.fence();
+                Ok(position) if position.seq < batch.seq - 1 => {
+                    epoch.lose_history();
+                    return false;
+                }
+                Ok(position) if position.seq > batch.seq => {
+                    epoch.halt("somebody else writes with its number");
+                    return false;
+                }
+                Err(StoreError::Lost { .. } | StoreError::NotFound) => {
+                    epoch.fence("the database does not know it");
                     return false;
                 }
                 Ok(_) if matches!(error, StoreError::Conflict(_) | StoreError::Corrupt(_)) => {
-                    // The books refuse this batch for what it says, so they would refuse it for ever. Better to
-                    // authorise nothing than to authorise without being able to charge.
-                    tracing::error!(
-                        seq = batch.seq,
-                        "a settlement batch is refused by the books"
-                    );
-                    self.fenced.fence();
+                    epoch.halt("a settlement batch is refused by the books");
                     return false;
                 }
                 Ok(_) | Err(_) => {
@@ -253,27 +253,32 @@ impl SettleLane {
                 }
             }
         }
+        epoch.validity.answered(Asker::Settlements);
+        true
     }
 
-    fn acknowledge(&self, pending: Pending, seq: i64) {
+    fn acknowledge(&self, pending: Pending, deliveries: &Deliveries, seq: i64) {
         for (_, (_, acks)) in pending.opened {
             for ack in acks {
-                let _ = ack.send(self.deliveries.token(seq));
+                let _ = ack.send(Some(deliveries.token(seq)));
             }
         }
         for settlement in pending.settled {
             for (slice, amount) in &settlement.debits {
                 slice.flushed(*amount);
+                if slice.became_low() {
+                    self.epoch.check(slice);
+                }
                 if settlement.entry.kind == EntryKind::Refund {
                     slice.credited(amount.negated());
                 }
             }
             if !settlement.ticket.finish() {
-                self.queue
-                    .push(Operation::Settle(Box::new(settlement.refund())));
+                let refund = Operation::Settle(Box::new(settlement.refund()));
+                self.epoch.enqueue(refund);
             } else if let Some(ack) = settlement.ack {
                 // A gate that no longer waits drops the token at once: its answer is done with.
-                let _ = ack.send(self.deliveries.token(seq));
+                let _ = ack.send(Some(deliveries.token(seq)));
             }
         }
     }
@@ -306,9 +311,9 @@ impl Pending {
                     }
                     pending.supersede(settlement.entry.uid, settlement.opened);
                 }
-                Operation::Close { log_id, _permit } => {
-                    pending.supersede(log_id, true);
-                    pending.permits.push(_permit);
+                Operation::Close { free, permit } => {
+                    pending.supersede(free.uid, true);
+                    pending.free.push((free, permit));
                 }
             }
         }
@@ -319,6 +324,16 @@ impl Pending {
         self.opened.remove(&log_id);
         if opened {
             self.closed.push(log_id);
+        }
+    }
+
+    /// The registration was lost before this was written.
+    fn give_up(self, epoch: &Epoch) {
+        for settlement in self.settled {
+            epoch.enqueue_late(Operation::Settle(Box::new(settlement)));
+        }
+        for (free, permit) in self.free {
+            epoch.enqueue_late(Operation::Close { free, permit });
         }
     }
 
@@ -397,7 +412,7 @@ impl Settlement {
             opened: false,
             ticket: Arc::default(),
             ack: None,
-            _permit: self._permit,
+            permit: self.permit,
         }
     }
 }

@@ -8,11 +8,14 @@ use tokio::time::Instant;
 use super::payer::Side;
 use super::{Funds, Held};
 use crate::billing::amounts::{Amounts, Dimension, Dimensions, Legs};
+use crate::billing::options::OnExhausted;
 
 /// Output tokens by which the hold of a stream grows at least.
 const EXTENSION_OUTPUT_MIN: u64 = 256;
 /// The smallest extension, near the end of the funds.
 const EXTENSION_OUTPUT_LEAST: u64 = 16;
+/// How often the accounts are asked for a stream that may run on without funds.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// A question for more money that nobody waits for.
 pub(super) struct Asking {
@@ -37,8 +40,10 @@ impl Asking {
 impl Held {
     /// Keeps a stream's hold ahead of what it has cost.
     pub(super) fn extend(&mut self) -> Funds {
-        // The provider stops by itself at a limit; only the unlimited outgrow their hold.
-        if self.lowered_to.is_some() || self.estimate.is_bounded {
+        // The provider stops by itself at a limit; only the unlimited outgrow their hold. One whose node was fenced
+        // has no slices any more: it goes on to its end, and is settled late.
+        let is_limited = self.lowered_to.is_some() || self.estimate.is_bounded;
+        if is_limited || self.payer.epoch.is_lost() {
             return Funds::Enough;
         }
         let accrued = self.meter.accrued();
@@ -48,13 +53,25 @@ impl Held {
         // Memory is short. The stream goes on while the accounts are asked, and ends only when their answer did
         // not help.
         let patience = self.engine.options().gate_timeout;
+        let runs_on = self.engine.options().on_exhausted == OnExhausted::Finish;
+        let now = Instant::now();
         let Some(asking) = &mut self.asking else {
-            self.asking = Some(self.ask());
+            if self.ask_again_at.is_none_or(|at| at <= now) {
+                self.asking = Some(self.ask());
+            }
             return Funds::Enough;
         };
         if !asking.is_pending(patience) {
             self.asking = None;
-            return self.used_up(&accrued);
+            self.ask_again_at = runs_on.then(|| now + ASK_AGAIN_AFTER);
+            return if runs_on {
+                Funds::Enough
+            } else {
+                self.used_up(&accrued)
+            };
+        }
+        if runs_on {
+            return Funds::Enough;
         }
         match self.used_up(&accrued) {
             Funds::Enough => Funds::Enough,
@@ -93,11 +110,12 @@ impl Held {
         let missing = |to: i64, from: i64| to.saturating_sub(from).max(0);
         let on_wallet =
             Amounts::from_raw(missing(wanted.wallet.get(), self.legs.wallet.get()), 0, 0);
-        let mut answers = vec![self.engine.ask(&self.payer.wallet, on_wallet)];
+        let epoch = &self.payer.epoch;
+        let mut answers = vec![epoch.ask(&self.payer.wallet, on_wallet)];
         if let Some(budget) = &self.payer.budget {
             let needs =
                 Amounts::from_fn(|d| missing(wanted.budget.get(d), self.legs.budget.get(d)));
-            answers.push(self.engine.ask(budget, needs));
+            answers.push(epoch.ask(budget, needs));
         }
         Asking {
             answers,
@@ -113,10 +131,10 @@ impl Held {
             .as_ref()
             .map_or(Dimensions::NONE, |slice| slice.view().enforced);
         let over = |d: &Dimension| {
-            enforced.contains(*d) && accrued.budget.get(*d) > self.on_budget.get(*d)
+            enforced.contains(*d) && accrued.budget.get(*d) > self.on_budget.amounts.get(*d)
         };
         let dimension = Dimension::ALL.into_iter().find(over);
-        if dimension.is_none() && accrued.wallet <= self.on_wallet.usd {
+        if dimension.is_none() && accrued.wallet <= self.on_wallet.amounts.usd {
             return Funds::Enough;
         }
         match self.short {
@@ -154,9 +172,8 @@ impl Held {
                 return false;
             }
         };
-        let add = |a: Amounts, b: Amounts| a.checked_add(b).unwrap_or(a);
-        self.on_wallet = add(self.on_wallet, on_wallet);
-        self.on_budget = add(self.on_budget, on_budget);
+        self.on_wallet.grow(on_wallet.amounts);
+        self.on_budget.grow(on_budget.amounts);
         self.legs = self.legs.max(*wanted);
         true
     }

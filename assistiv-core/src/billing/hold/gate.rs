@@ -1,13 +1,13 @@
 //! The delivery gates: what waits for the database before it may go out.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
-use crate::billing::engine::{DeliveryToken, Engine, Ticket};
+use crate::billing::engine::{Ack, DeliveryToken, Engine, Epoch, Ticket};
 use crate::billing::meter::CountMethod;
-use crate::billing::options::DeliveryGate;
+use crate::billing::options::{DeliveryGate, GateTimeoutAction, OutagePolicy};
 use crate::billing::{FundError, Legs, Usage};
 
 /// Resolves when content may go out: the record that the answer began is durable.
@@ -31,9 +31,32 @@ pub(super) enum Gate {
     /// Nothing to wait for.
     Open,
     Waits {
-        ack: oneshot::Receiver<DeliveryToken>,
-        timeout: Duration,
+        ack: oneshot::Receiver<Option<DeliveryToken>>,
+        engine: Arc<Engine>,
+        epoch: Arc<Epoch>,
     },
+}
+
+/// Proves, when it is dropped, that an answer was handed over.
+#[derive(Debug, Default)]
+enum Delivery {
+    #[default]
+    Unrecorded,
+    Of {
+        _batch: DeliveryToken,
+    },
+    /// The answer goes out before its batch is durable. The token comes here.
+    Early {
+        _ack: oneshot::Receiver<Option<DeliveryToken>>,
+    },
+}
+
+/// How a wait ended that brought no answer.
+enum Unanswered {
+    /// It lasted too long.
+    Late(oneshot::Receiver<Option<DeliveryToken>>),
+    /// What was waited for will not be written.
+    GivenUp,
 }
 
 /// What a call was charged. Keep it until the answer was handed over: a crash before that lists the charge as
@@ -46,42 +69,63 @@ pub struct Settled {
     pub method: CountMethod,
     /// The amounts.
     pub legs: Legs,
-    _delivery: Option<DeliveryToken>,
+    _delivery: Delivery,
 }
 
 // === impl Engine ===
 
 impl Engine {
     /// A gate and what opens it. With relaxed delivery there is nothing to wait for.
-    pub(super) fn gate(&self) -> (Option<oneshot::Sender<DeliveryToken>>, Gate) {
+    pub(super) fn gate(self: &Arc<Self>, epoch: &Arc<Epoch>) -> (Option<Ack>, Gate) {
         match self.options().delivery_gate {
             DeliveryGate::Relaxed => (None, Gate::Open),
             DeliveryGate::Strict => {
                 let (sender, ack) = oneshot::channel();
-                (
-                    Some(sender),
-                    Gate::Waits {
-                        ack,
-                        timeout: self.options().gate_timeout,
-                    },
-                )
+                let gate = Gate::Waits {
+                    ack,
+                    engine: self.clone(),
+                    epoch: epoch.clone(),
+                };
+                (Some(sender), gate)
             }
         }
+    }
+
+    /// Whether an answer goes out although the database has not said that it is charged.
+    fn releases(&self, epoch: &Epoch) -> bool {
+        let options = self.options();
+        let bridges = options.outage_policy == OutagePolicy::Grace
+            && epoch.validity.is_current(Instant::now());
+        bridges || options.gate_timeout_action == GateTimeoutAction::Release
     }
 }
 
 // === impl Gate ===
 
 impl Gate {
-    async fn wait(self) -> Result<Option<DeliveryToken>, FundError> {
-        match self {
-            Self::Open => Ok(None),
-            Self::Waits { ack, timeout } => match tokio::time::timeout(timeout, ack).await {
-                Ok(Ok(token)) => Ok(Some(token)),
-                // The lane is gone, or the database is away.
-                Ok(Err(_)) | Err(_) => Err(FundError::Uncertain { cause: None }),
-            },
+    async fn wait(self) -> Result<Delivery, Unanswered> {
+        let Self::Waits {
+            mut ack,
+            engine,
+            epoch,
+        } = self
+        else {
+            return Ok(Delivery::Unrecorded);
+        };
+        match tokio::time::timeout(engine.options().gate_timeout, &mut ack).await {
+            Ok(Ok(token)) => Ok(Delivery::of(token)),
+            Ok(Err(_)) => Err(Unanswered::GivenUp),
+            Err(_) if engine.releases(&epoch) => Ok(Delivery::Early { _ack: ack }),
+            Err(_) => Err(Unanswered::Late(ack)),
         }
+    }
+}
+
+// === impl Delivery ===
+
+impl Delivery {
+    fn of(token: Option<DeliveryToken>) -> Self {
+        token.map_or(Self::Unrecorded, |_batch| Self::Of { _batch })
     }
 }
 
@@ -91,7 +135,7 @@ impl OpenGate {
     /// # Errors
     /// [`FundError::Uncertain`] when the database stays away; then nothing may go out.
     pub async fn wait(self) -> Result<(), FundError> {
-        self.0.wait().await.map(drop)
+        self.0.wait().await.map(drop).map_err(|_| UNCERTAIN)
     }
 }
 
@@ -112,24 +156,18 @@ impl SettleGate {
     /// [`FundError::Uncertain`] when the database stays away; the answer must be dropped, and its charge is
     /// taken back.
     pub async fn whole(self) -> Result<Settled, FundError> {
-        let Self {
-            gate,
-            ticket,
-            usage,
-            method,
-            legs,
-        } = self;
         let settled = |delivery| Settled {
-            usage,
-            method,
-            legs,
+            usage: self.usage,
+            method: self.method,
+            legs: self.legs,
             _delivery: delivery,
         };
-        match gate.wait().await {
+        match self.gate.wait().await {
             Ok(delivery) => Ok(settled(delivery)),
-            // It became durable in the very moment in which the wait ended.
-            Err(_) if !ticket.withdraw() => Ok(settled(None)),
-            Err(error) => Err(error),
+            Err(_) if self.ticket.withdraw() => Err(UNCERTAIN),
+            // It became durable in the very moment in which the wait ended: the token is here, or on its way.
+            Err(Unanswered::Late(_ack)) => Ok(settled(Delivery::Early { _ack })),
+            Err(Unanswered::GivenUp) => Ok(settled(Delivery::Unrecorded)),
         }
     }
 
@@ -139,19 +177,14 @@ impl SettleGate {
     /// [`FundError::Uncertain`] when the database stays away; the stream must end with an error, and its charge
     /// stays in the queue.
     pub async fn stream(self) -> Result<Settled, FundError> {
-        let Self {
-            gate,
-            usage,
-            method,
-            legs,
-            ..
-        } = self;
-        let delivery = gate.wait().await?;
+        let delivery = self.gate.wait().await.map_err(|_| UNCERTAIN)?;
         Ok(Settled {
-            usage,
-            method,
-            legs,
+            usage: self.usage,
+            method: self.method,
+            legs: self.legs,
             _delivery: delivery,
         })
     }
 }
+
+const UNCERTAIN: FundError = FundError::Uncertain { cause: None };

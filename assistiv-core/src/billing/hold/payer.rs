@@ -8,9 +8,9 @@ use tokio::time::Instant;
 use super::{Held, Hold};
 use crate::auth::Identity;
 use crate::billing::account::Blocked;
-use crate::billing::amounts::{Amounts, Dimension, Legs};
+use crate::billing::amounts::{Amounts, Dimension, Dimensions, Legs};
 use crate::billing::display::DisplayRates;
-use crate::billing::engine::{Billing, QueuePermit, Refusal, Slice, View};
+use crate::billing::engine::{Billing, Epoch, QueuePermit, Refusal, Share, Slice, View};
 use crate::billing::estimate::{Available, Estimate};
 use crate::billing::meter::Meter;
 use crate::billing::options::LastRequest;
@@ -28,6 +28,8 @@ const ROUNDS_MAX: usize = 3;
 pub struct Payer {
     pub(super) platform_id: PlatformId,
     pub(super) end_user_id: Option<EndUserId>,
+    /// The registration that the slices belong to.
+    pub(super) epoch: Arc<Epoch>,
     pub(super) wallet: Arc<Slice>,
     pub(super) budget: Option<Arc<Slice>>,
     pub(super) markup: Markup,
@@ -55,11 +57,15 @@ impl Payer {
             return Err(FundError::Uncertain { cause: None });
         };
         let engine = billing.engine();
+        let epoch = engine.epoch();
         let budget = match identity.end_user() {
             None => None,
             Some(end_user) => {
                 let uncertain = |cause| FundError::Uncertain { cause: Some(cause) };
-                let slice = engine.budget_slice(end_user).await.map_err(uncertain)?;
+                let slice = engine
+                    .budget_slice(&epoch, end_user)
+                    .await
+                    .map_err(uncertain)?;
                 if slice.is_none() && profile.settings.require_budget() {
                     return Err(FundError::BudgetRequired);
                 }
@@ -69,20 +75,51 @@ impl Payer {
         Ok(Self {
             platform_id: platform.platform_id(),
             end_user_id: identity.end_user_id(),
-            wallet: engine.slice(profile.wallet_account),
+            wallet: epoch.slice(profile.wallet_account),
             budget,
             markup: profile.settings.markup(),
             shows_money: identity.end_user_id().is_none(),
+            epoch,
         })
     }
 
     /// Both sides or neither.
-    pub(super) fn reserve(&self, legs: &Legs) -> Result<(Amounts, Amounts), Side> {
-        let on_budget = match &self.budget {
-            None => Amounts::ZERO,
-            Some(slice) => slice.reserve(legs.budget).map_err(Side::budget)?,
+    pub(super) fn reserve(&self, legs: &Legs) -> Result<(Share, Share), Side> {
+        self.both(legs, Slice::reserve)
+    }
+
+    /// The first attempt of a call.
+    fn reserve_first(&self, legs: &Legs) -> Result<(Share, Share), Side> {
+        self.both(legs, Slice::reserve_first)
+    }
+
+    /// All that is left where that is less than `legs`.
+    fn reserve_rest(&self, legs: &Legs) -> Result<(Legs, (Share, Share)), Side> {
+        let (wallet, budget) = self.both(legs, Slice::reserve_rest)?;
+        let enforced = self
+            .budget
+            .as_ref()
+            .map_or(Dimensions::NONE, |slice| slice.view().enforced);
+        let held = Legs {
+            wallet: wallet.amounts.usd,
+            budget: Amounts::from_fn(|d| match enforced.contains(d) {
+                true => budget.amounts.get(d),
+                false => legs.budget.get(d),
+            }),
         };
-        match self.wallet.reserve(Amounts::usd(legs.wallet)) {
+        Ok((held, (wallet, budget)))
+    }
+
+    fn both(
+        &self,
+        legs: &Legs,
+        reserve: impl Fn(&Slice, Amounts) -> Result<Share, Refusal>,
+    ) -> Result<(Share, Share), Side> {
+        let on_budget = match &self.budget {
+            None => Share::default(),
+            Some(slice) => reserve(slice, legs.budget).map_err(Side::budget)?,
+        };
+        match reserve(&self.wallet, Amounts::usd(legs.wallet)) {
             Ok(on_wallet) => Ok((on_wallet, on_budget)),
             Err(_) => {
                 if let Some(slice) = &self.budget {
@@ -97,6 +134,13 @@ impl Payer {
     fn has_display_ledger(&self) -> bool {
         let budget = self.budget.as_ref().map(|slice| slice.view());
         budget.is_some_and(|view| view.enforced.contains(Dimension::Display))
+    }
+
+    fn give_back(&self, on: (Share, Share)) {
+        self.wallet.release(on.0);
+        if let Some(budget) = &self.budget {
+            budget.release(on.1);
+        }
     }
 
     fn available(&self) -> (View, Option<View>) {
@@ -130,14 +174,18 @@ impl Billing {
             .full()
             .map_err(|_| FundError::Uncertain { cause: None })?;
         let (mut legs, lowered_to, on) = self.reserve(&payer, &estimate, &full).await?;
+        if !payer.epoch.validity.is_current(Instant::now()) {
+            payer.give_back(on);
+            return Err(FundError::Uncertain { cause: None });
+        }
         if !payer.has_display_ledger() {
             estimate.display = DisplayRates::default();
             legs.budget.display = DisplayUnits::ZERO;
         }
         let engine = self.engine().clone();
-        engine.refill(&payer.wallet);
+        payer.epoch.refill(&payer.wallet);
         if let Some(budget) = &payer.budget {
-            engine.refill(budget);
+            payer.epoch.refill(budget);
         }
         let meter = Meter::new(prompt_tokens, payer.markup, estimate.display);
         Ok(Hold(Some(Held {
@@ -155,6 +203,7 @@ impl Billing {
             opened: false,
             checkpoint_at: Instant::now(),
             asking: None,
+            ask_again_at: None,
             short: None,
         })))
     }
@@ -164,8 +213,8 @@ impl Billing {
         payer: &Payer,
         estimate: &Estimate,
         full: &Legs,
-    ) -> Result<(Legs, Option<u64>, (Amounts, Amounts)), FundError> {
-        if let Ok(on) = payer.reserve(full) {
+    ) -> Result<(Legs, Option<u64>, (Share, Share)), FundError> {
+        if let Ok(on) = payer.reserve_first(full) {
             return Ok((*full, None, on));
         }
         for _ in 0..ROUNDS_MAX {
@@ -174,6 +223,14 @@ impl Billing {
                 return Ok((*full, None, on));
             }
             let (wallet, budget) = payer.available();
+            if [Some(&wallet), budget.as_ref()]
+                .into_iter()
+                .flatten()
+                .any(View::is_unknown)
+            {
+                // It was changed while this call was on its way.
+                continue;
+            }
             blocked(&wallet, budget.as_ref())?;
             let available = Available {
                 wallet: wallet.available,
@@ -185,33 +242,30 @@ impl Billing {
                 }
                 continue;
             }
-            let rest = match self.options().last_request {
-                LastRequest::Allow => available.rest(full),
-                LastRequest::Refuse => None,
-            };
-            let Some(legs) = rest else {
-                return Err(exhausted(payer, full, &wallet, budget.as_ref()));
-            };
-            if let Ok(on) = payer.reserve(&legs) {
-                return Ok((
-                    legs,
-                    Some(LAST_REQUEST_OUTPUT.min(estimate.output_tokens)),
-                    on,
-                ));
+            if self.options().last_request == LastRequest::Allow
+                && let Ok((legs, on)) = payer.reserve_rest(full)
+            {
+                let limit = LAST_REQUEST_OUTPUT.min(estimate.output_tokens);
+                return Ok((legs, Some(limit), on));
             }
+            return Err(exhausted(payer, full, &wallet, budget.as_ref()));
         }
         let (wallet, budget) = payer.available();
+        blocked(&wallet, budget.as_ref())?;
         Err(exhausted(payer, full, &wallet, budget.as_ref()))
     }
 
     /// Asks the accounts that are short, both at once.
     async fn ask_for(&self, payer: &Payer, legs: &Legs) -> Result<(), FundError> {
-        let engine = self.engine();
-        let wallet = engine.lease(&payer.wallet, Amounts::usd(legs.wallet));
+        let patience = self.options().gate_timeout;
+        let ask = |slice: &Arc<Slice>, needs: Amounts| {
+            let (slice, epoch) = (slice.clone(), payer.epoch.clone());
+            async move { slice.can_serve(needs) || epoch.lease(&slice, needs, patience).await }
+        };
+        let wallet = ask(&payer.wallet, Amounts::usd(legs.wallet));
         let asked = match &payer.budget {
             Some(budget) => {
-                let (a, b) =
-                    futures_util::future::join(wallet, engine.lease(budget, legs.budget)).await;
+                let (a, b) = futures_util::future::join(wallet, ask(budget, legs.budget)).await;
                 a && b
             }
             None => wallet.await,
@@ -273,7 +327,7 @@ pub(super) fn exhausted(
             return FundError::BudgetExhausted {
                 dimension,
                 shortfall: Shortfall {
-                    transient: view.held,
+                    transient: view.held.get(dimension) > 0,
                     shown,
                 },
                 resets_at: view.policy.and_then(|policy| policy.period_end),
@@ -287,7 +341,7 @@ pub(super) fn exhausted(
     };
     FundError::WalletInsufficient {
         shortfall: Shortfall {
-            transient: wallet.held,
+            transient: wallet.held.usd.is_positive(),
             shown: amounts,
         },
     }

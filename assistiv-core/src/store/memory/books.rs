@@ -8,8 +8,8 @@ use super::events::Outbox;
 use super::page_of;
 use crate::billing::{
     AccountAudit, AccountKind, AccountPolicy, Amounts, Blocked, BudgetRecord, ControlOp, Decision,
-    Dimensions, DisplayReset, EntryWithBalance, LedgerEntry, Limits, Overflow, Resolution, Wallet,
-    Watch, decide_reset,
+    Dimensions, DisplayReset, EntryWithBalance, LedgerEntry, Limits, Overflow, UnconfirmedStatus,
+    Wallet, Watch, decide_reset,
 };
 use crate::clock::Timestamp;
 use crate::id::{AccountId, EndUserId, EntryId, NodeId, PlatformId};
@@ -26,7 +26,7 @@ pub(super) struct Books {
     pub(super) outbox: Outbox,
     pub(super) controls: Controls,
     /// Charges whose delivery cannot be proved: the nodes that posted them, and what became of them.
-    pub(super) unconfirmed: BTreeMap<EntryId, (NodeId, Resolution)>,
+    pub(super) unconfirmed: BTreeMap<EntryId, (NodeId, UnconfirmedStatus)>,
     ledger: Vec<LedgerEntry>,
     positions: HashMap<EntryId, usize>,
 }
@@ -341,7 +341,10 @@ impl Books {
         let own = self.accounts.iter_mut();
         for (id, account) in own.filter(|(_, account)| account.platform_id == platform_id) {
             account.close();
-            self.controls.send(*id, ControlOp::Policy, now);
+            // Without the wallet nothing is paid: there is no need to tell of every budget.
+            if account.policy.kind == AccountKind::Wallet {
+                self.controls.send(*id, ControlOp::Policy, now);
+            }
         }
     }
 

@@ -2,15 +2,10 @@
 
 use super::State;
 use super::books::{Books, out_of_range};
-use crate::billing::{LateSettlement, LedgerEntry, Legs};
+use crate::billing::{LateSettlement, LedgerEntry, Legs, NotSwept};
 use crate::clock::Timestamp;
 use crate::id::EntryId;
 use crate::store::StoreError;
-
-/// The record of the stream stands: a sweep, or the node itself, has yet to settle it.
-#[derive(Debug, thiserror::Error)]
-#[error("the stream is not swept yet")]
-struct NotSwept;
 
 impl State {
     /// Corrects the charge of a sweep to what the call really cost, once.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::books::{Books, out_of_range};
 use super::{State, after, before};
 use crate::billing::{
-    Amounts, EntryKind, Lane, LanePosition, LedgerEntry, OpenStream, Resolution, Sweep, Swept,
-    UnconfirmedDelivery,
+    Amounts, EntryKind, Lane, LanePosition, LedgerEntry, OpenStream, Sweep, Swept,
+    UnconfirmedDelivery, UnconfirmedStatus,
 };
 use crate::clock::Timestamp;
 use crate::id::{AccountId, LogId, NodeId};
@@ -182,7 +182,7 @@ impl State {
         if let Some(policy) = unconfirmed {
             for charge in self.books.undelivered(id, delivered_seq) {
                 let resolution = match policy {
-                    UnconfirmedDelivery::Stands => Resolution::Open,
+                    UnconfirmedDelivery::Stands => UnconfirmedStatus::Open,
                     UnconfirmedDelivery::Refund => {
                         let since = self.books.changes_since(charge.uid)?;
                         entries.extend(
@@ -190,7 +190,7 @@ impl State {
                                 .unconfirmed_refund(since, now)
                                 .map_err(out_of_range)?,
                         );
-                        Resolution::Refunded
+                        UnconfirmedStatus::Refunded
                     }
                 };
                 listed.push((charge.uid, resolution));

@@ -2,11 +2,15 @@
 
 pub(super) mod acts;
 mod audit;
+pub(super) mod controls;
+mod late;
 mod lease;
+mod locks;
 mod low_balance;
 mod nodes;
 mod read;
 mod reset;
+mod retirement;
 mod settle;
 mod statement;
 mod sweep;
@@ -15,7 +19,7 @@ pub(super) mod write;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sea_orm::{ColumnTrait, ConnectionTrait, QuerySelect, Select};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, QuerySelect, Select};
 use uuid::Uuid;
 
 use super::SqlStore;
@@ -34,7 +38,7 @@ use crate::store::{Listed, Page, StoreError};
 #[async_trait]
 impl LedgerStore for SqlStore {
     fn is_shared(&self) -> bool {
-        false
+        self.is_shared()
     }
 
     async fn open_node(
@@ -42,69 +46,23 @@ impl LedgerStore for SqlStore {
         scope: &SweeperScope,
         instance: Uuid,
         name: &str,
-        _ttl: Duration,
+        ttl: Duration,
     ) -> Result<NodeId, StoreError> {
-        nodes::open(self, scope, instance, name).await
+        nodes::open(self, scope, instance, name, ttl).await
     }
 
     async fn heartbeat(
         &self,
-        _scope: &SweeperScope,
-        _node: NodeId,
-        _ttl: Duration,
-        _acked_control: i64,
+        scope: &SweeperScope,
+        node: NodeId,
+        ttl: Duration,
+        acked_control: i64,
     ) -> Result<(), StoreError> {
-        Ok(())
+        nodes::heartbeat(self, scope, node, ttl, acked_control).await
     }
 
-    async fn drain_node(&self, _scope: &SweeperScope, _node: NodeId) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    async fn settle_late(
-        &self,
-        _scope: &SweeperScope,
-        _exact: &LedgerEntry,
-    ) -> Result<LateSettlement, StoreError> {
-        Ok(LateSettlement::Uncharged)
-    }
-
-    async fn slot(
-        &self,
-        _scope: &SweeperScope,
-        _node: NodeId,
-        _account: AccountId,
-    ) -> Result<Amounts, StoreError> {
-        Ok(Amounts::ZERO)
-    }
-
-    async fn recall(&self, _scope: &SweeperScope, _account: AccountId) -> Result<i64, StoreError> {
-        Ok(0)
-    }
-
-    async fn controls(&self, _scope: &SweeperScope) -> Result<Vec<Control>, StoreError> {
-        Ok(Vec::new())
-    }
-
-    async fn is_acked(
-        &self,
-        _scope: &SweeperScope,
-        _seq: i64,
-        _except: Option<NodeId>,
-    ) -> Result<bool, StoreError> {
-        Ok(true)
-    }
-
-    async fn due_periods(
-        &self,
-        _scope: &SweeperScope,
-        _most: u32,
-    ) -> Result<Vec<AccountId>, StoreError> {
-        Ok(Vec::new())
-    }
-
-    async fn prune_controls(&self, _scope: &SweeperScope) -> Result<u64, StoreError> {
-        Ok(0)
+    async fn drain_node(&self, scope: &SweeperScope, node: NodeId) -> Result<(), StoreError> {
+        nodes::drain(self, scope, node).await
     }
 
     async fn close_node(&self, scope: &SweeperScope, node: NodeId) -> Result<(), StoreError> {
@@ -115,9 +73,55 @@ impl LedgerStore for SqlStore {
         &self,
         scope: &SweeperScope,
         which: Sweep,
-        _unconfirmed: UnconfirmedDelivery,
+        unconfirmed: UnconfirmedDelivery,
     ) -> Result<Vec<Swept>, StoreError> {
-        sweep::sweep(self, scope, which).await
+        sweep::sweep(self, scope, which, unconfirmed).await
+    }
+
+    async fn settle_late(
+        &self,
+        scope: &SweeperScope,
+        exact: &LedgerEntry,
+    ) -> Result<LateSettlement, StoreError> {
+        late::settle(self, scope, exact).await
+    }
+
+    async fn slot(
+        &self,
+        scope: &SweeperScope,
+        node: NodeId,
+        account: AccountId,
+    ) -> Result<Amounts, StoreError> {
+        nodes::slot(self, scope, node, account).await
+    }
+
+    async fn recall(&self, scope: &SweeperScope, account: AccountId) -> Result<i64, StoreError> {
+        controls::recall(self, scope, account).await
+    }
+
+    async fn controls(&self, scope: &SweeperScope) -> Result<Vec<Control>, StoreError> {
+        controls::shown(self, scope).await
+    }
+
+    async fn is_acked(
+        &self,
+        scope: &SweeperScope,
+        seq: i64,
+        except: Option<NodeId>,
+    ) -> Result<bool, StoreError> {
+        nodes::have_acked(self, scope, seq, except).await
+    }
+
+    async fn due_periods(
+        &self,
+        scope: &SweeperScope,
+        most: u32,
+    ) -> Result<Vec<AccountId>, StoreError> {
+        reset::due(self, scope, most).await
+    }
+
+    async fn prune_controls(&self, scope: &SweeperScope) -> Result<u64, StoreError> {
+        controls::prune(self, scope).await
     }
 
     async fn lane(
@@ -206,6 +210,13 @@ impl LedgerStore for SqlStore {
 
     async fn audit(&self, scope: &OperatorScope) -> Result<Vec<AccountAudit>, StoreError> {
         audit::audit(self, scope).await
+    }
+}
+
+impl SqlStore {
+    /// Only one process has a file; any number may have a server.
+    fn is_shared(&self) -> bool {
+        self.reader().get_database_backend() != DbBackend::Sqlite
     }
 }
 

@@ -15,6 +15,7 @@ use super::ledger::write;
 use super::query::{contains, page_of};
 use super::{SqlStore, commit, events, keys};
 use crate::auth::{OperatorScope, PlatformScope};
+use crate::billing::AccountKind;
 use crate::events::{EventType, about_end_user};
 use crate::id::EndUserId;
 use crate::keys::ApiKey;
@@ -110,11 +111,15 @@ impl TenancyStore for SqlStore {
             .exec(&txn)
             .await
             .map_err(failed)?;
-        write::retire_accounts(&txn, account::Entity::of(scope), self.now()).await?;
+        let mut retired =
+            write::retire_accounts(&txn, account::Entity::of(scope), self.now()).await?;
         platform::Entity::delete_by_id(row.id)
             .exec(&txn)
             .await
             .map_err(failed)?;
+        // Without the wallet nothing is paid: there is no need to tell of every budget.
+        retired.retain(|account| account.kind == AccountKind::Wallet as i16);
+        write::tell_retired(&txn, retired, self.now()).await?;
         commit(txn).await
     }
 
@@ -215,6 +220,7 @@ impl TenancyStore for SqlStore {
         let txn = self.begin_write().await?;
         let row = lock_end_user(&txn, scope, id).await?;
         let of_user = budget::Entity::of_end_user(scope, id).lock_exclusive();
+        let mut retired = Vec::new();
         if let Some(budget) = of_user.one(&txn).await.map_err(failed)? {
             budget::Entity::delete_by_id(budget.id)
                 .exec(&txn)
@@ -222,7 +228,7 @@ impl TenancyStore for SqlStore {
                 .map_err(failed)?;
             let account =
                 account::Entity::of(scope).filter(account::Column::Id.eq(budget.account_id));
-            write::retire_accounts(&txn, account, self.now()).await?;
+            retired = write::retire_accounts(&txn, account, self.now()).await?;
         }
         end_user::Entity::delete_by_id(row.id)
             .exec(&txn)
@@ -230,6 +236,7 @@ impl TenancyStore for SqlStore {
             .map_err(failed)?;
         let gone = about_end_user(EventType::EndUserDeleted, &row.into_domain()?, self.now());
         events::insert(&txn, [gone]).await?;
+        write::tell_retired(&txn, retired, self.now()).await?;
         commit(txn).await
     }
 }

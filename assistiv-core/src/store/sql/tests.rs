@@ -1,6 +1,8 @@
 //! What is the SQL backend's own: the file, its lock, its schema, and statements at their limits.
 //! What every backend must do is tested by the conformance suite.
 
+#![cfg(feature = "sqlite")]
+
 mod acts;
 mod ledger;
 mod tenancy;

@@ -1,9 +1,12 @@
 //! Lane B: what accounts give to nodes and get back.
 
+use std::time::Duration;
+
 use super::{assert_lost, at_once};
 use crate::billing::{Amounts, Blocked, BudgetChanges, Lane, LeaseBatch, LeaseRequest, LedgerAct};
 use crate::id::AccountId;
-use crate::testing::driver::Driver;
+use crate::money::NanoUsd;
+use crate::testing::driver::{Driver, TTL};
 use crate::testing::world::World;
 use crate::testing::{fixtures, scopes};
 
@@ -43,43 +46,86 @@ pub async fn a_grant_never_exceeds_what_is_free(world: &World) {
     );
 }
 
-/// A node gets what brings it to its target, beside what it demands; what it has at hand counts.
+/// A node gets what brings it to its target, beside what it demands; what it has at hand counts. Of
+/// what is left over it gets no more than its share.
 pub async fn a_grant_fills_up_to_the_target(world: &World) {
     let acme = world.tenant("acme").await;
     let mut node = Driver::start(world).await;
     let none = asking(acme.wallet, Amounts::ZERO);
-    let request = LeaseRequest {
-        target: fixtures::usd(4),
-        ..none
+    let mut ask = async |target, available| {
+        let request = LeaseRequest {
+            target: fixtures::usd(target),
+            available: fixtures::usd(available),
+            ..none
+        };
+        node.lease(world, vec![request]).await[0].granted
     };
-    assert_eq!(
-        node.lease(world, vec![request]).await[0].granted,
-        fixtures::usd(4)
-    );
-    let request = LeaseRequest {
-        available: fixtures::usd(4),
-        ..request
-    };
-    assert_eq!(
-        node.lease(world, vec![request]).await[0].granted,
-        Amounts::ZERO
-    );
-    let request = LeaseRequest {
-        available: fixtures::usd(3),
-        ..request
-    };
-    assert_eq!(
-        node.lease(world, vec![request]).await[0].granted,
-        fixtures::usd(1)
-    );
+    assert_eq!(ask(4, 0).await, fixtures::usd(4));
+    assert_eq!(ask(4, 4).await, Amounts::ZERO);
+    assert_eq!(ask(4, 3).await, fixtures::usd(1));
+    let share = fixtures::dollars(5).get() / divisor(world, 1);
+    let granted = ask(100, 0).await;
+    assert_eq!(granted, Amounts::usd(NanoUsd::new(share)));
+}
+
+/// Into how many parts a store divides what is left over, among so many live nodes.
+fn divisor(world: &World, nodes: i64) -> i64 {
+    if world.stores.ledger.is_shared() {
+        2 * nodes
+    } else {
+        1
+    }
+}
+
+/// What is left over is shared among the nodes that may ask for some: not those that drain, or were
+/// silent for too long.
+pub async fn what_is_left_over_is_shared(world: &World) {
+    let acme = world.tenant("acme").await;
+    let mut node = Driver::start(world).await;
+    let _other = Driver::start(world).await;
+    let draining = Driver::start(world).await;
+    let (ledger, scope) = (&world.stores.ledger, scopes::engine());
+    ledger.drain_node(&scope, draining.node).await.unwrap();
     let request = LeaseRequest {
         target: fixtures::usd(100),
-        ..none
+        ..asking(acme.wallet, fixtures::usd(1))
     };
-    assert_eq!(
-        node.lease(world, vec![request]).await[0].granted,
-        fixtures::usd(5)
-    );
+    let share = |nodes| {
+        let left_over = fixtures::dollars(9).get() / divisor(world, nodes);
+        Amounts::usd(NanoUsd::new(fixtures::dollars(1).get() + left_over))
+    };
+    let grant = node.lease(world, vec![request]).await[0];
+    assert_eq!(grant.granted, share(2));
+    node.give_back(world, acme.wallet, grant.granted).await;
+
+    world.pass(TTL + Duration::from_micros(1));
+    ledger.heartbeat(&scope, node.node, TTL, 0).await.unwrap();
+    let grant = node.lease(world, vec![request]).await[0];
+    assert_eq!(grant.granted, share(1));
+}
+
+/// A grant says what other nodes hold, where others may hold something.
+pub async fn a_grant_says_what_others_hold(world: &World) {
+    let acme = world.tenant("acme").await;
+    let mut nodes = [
+        Driver::start(world).await,
+        Driver::start(world).await,
+        Driver::start(world).await,
+    ];
+    let held = |dollars| {
+        if world.stores.ledger.is_shared() {
+            fixtures::usd(dollars)
+        } else {
+            Amounts::ZERO
+        }
+    };
+    for (index, demand, elsewhere) in [(0, 4, 0), (1, 3, 4), (2, 5, 7), (0, 1, 6)] {
+        let demand = fixtures::usd(demand);
+        let grant = nodes[index].demand(world, acme.wallet, demand).await;
+        assert_eq!(grant.elsewhere, held(elsewhere), "node {index}");
+    }
+    let grant = nodes[1].give_back(world, acme.wallet, fixtures::usd(3));
+    assert_eq!(grant.await.elsewhere, held(7));
 }
 
 /// A dimension without limit is counted and not leased.

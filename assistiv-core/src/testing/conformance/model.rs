@@ -6,6 +6,7 @@
 
 mod acts;
 mod calls;
+mod nodes;
 mod play;
 mod sums;
 

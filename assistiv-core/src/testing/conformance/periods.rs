@@ -297,3 +297,44 @@ pub async fn nothing_is_reset_before_its_time(world: &World) {
         fixtures::dollars(1)
     );
 }
+
+/// Budgets whose period is over are found, the one that waits for longest first; a reset, or the end
+/// of the budget, takes them off the list.
+pub async fn due_budgets_are_found(world: &World) {
+    let acme = world.tenant("acme").await;
+    let mut accounts = Vec::new();
+    for (name, zone) in [
+        ("ann", "UTC"),
+        ("bob", "Asia/Tokyo"),
+        ("eve", "UTC"),
+        ("joe", "Pacific/Honolulu"),
+    ] {
+        let terms = BudgetTerms {
+            timezone: zone.parse().unwrap(),
+            ..five_dollars_daily()
+        };
+        let user = world.end_user_with_budget(&acme, name, terms).await;
+        accounts.push(world.budget_account(&acme, &user).await);
+        if name == "eve" {
+            let end_user = user.id;
+            world
+                .apply(&acme, LedgerAct::RemoveBudget { end_user })
+                .await;
+        }
+    }
+    let forever = fixtures::one_time(fixtures::limits(Some(5), None));
+    world.end_user_with_budget(&acme, "max", forever).await;
+    let [ann, bob, _, _] = accounts[..] else {
+        unreachable!("four were made")
+    };
+    let ledger = &world.stores.ledger;
+    let due = async |most| ledger.due_periods(&scopes::engine(), most).await.unwrap();
+    assert!(due(9).await.is_empty());
+    world.set_clock("2026-03-15T23:59:59.999999Z");
+    assert_eq!(due(9).await, [bob]);
+    world.set_clock(BOUNDARY);
+    assert_eq!(due(9).await, [bob, ann]);
+    assert_eq!(due(1).await, [bob]);
+    assert!(ledger.reset_period(&scopes::engine(), bob).await.unwrap());
+    assert_eq!(due(9).await, [ann]);
+}

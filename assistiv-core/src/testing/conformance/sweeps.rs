@@ -1,17 +1,22 @@
 //! Dead nodes: what they left open is charged as recorded, what they held returns, and they are
 //! heard no more.
 
+use std::time::Duration;
+
 use super::assert_lost;
 use crate::billing::{
     Amounts, ChargeFlags, EntryKind, EntrySource, Lane, LeaseRequest, SettleBatch, Sweep, Swept,
     UnconfirmedDelivery,
 };
 use crate::id::NodeId;
-use crate::testing::driver::Driver;
+use crate::testing::driver::{Driver, TTL};
 use crate::testing::world::World;
 use crate::testing::{fixtures, scopes};
 
+/// Sweeps everything, once every node's time has run out: only a process that alone has the store
+/// may sweep a node that could be alive.
 async fn sweep(world: &World) -> Vec<Swept> {
+    world.pass(TTL + Duration::from_secs(1));
     world
         .stores
         .ledger

@@ -1,8 +1,10 @@
 //! Answers: what is let through, and what is a failure.
 
+use assistiv_core::billing::Usage;
 use assistiv_core::provider::{Piece, ProviderErrorKind as Kind};
 
 use super::*;
+use crate::vectors::{assemble, replay};
 
 fn streamed(more: Value) -> InferenceRequest {
     let mut body =
@@ -113,7 +115,7 @@ fn xai_may_leave_the_reason_out_once_it_has_said_that_it_is_done() {
             &format!("{TEXT}\n\n{BLANK}\n\n{tail}"),
         );
         assert_eq!((kind(&outcome), outcome.complete), (None, true));
-        let shown = assemble("derived", &outcome);
+        let shown = assemble("derived", "public-name", &outcome);
         assert_eq!(
             (&shown["finish_reason"], &shown["done_marker"]),
             (&json!("stop"), &json!(true))
@@ -201,7 +203,7 @@ fn nothing_that_follows_spoils_a_complete_answer() {
             End::Neat,
         );
         assert_eq!((kind(&outcome), outcome.complete), (None, true));
-        let shown = assemble("spoiled", &outcome);
+        let shown = assemble("spoiled", "public-name", &outcome);
         assert!(shown["usage"].is_object() && shown["done_marker"] == true);
     }
 }

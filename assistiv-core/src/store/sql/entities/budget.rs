@@ -1,7 +1,7 @@
 //! `budgets`.
 
-use sea_orm::Set;
 use sea_orm::entity::prelude::*;
+use sea_orm::{QueryOrder, Set};
 
 use crate::auth::{OperatorScope, PlatformScope, SweeperScope};
 use crate::billing::{Amounts, BudgetRecord, BudgetTerms, Limits, Period};
@@ -58,6 +58,15 @@ impl Entity {
     /// The budget that is counted in this account.
     pub fn in_account(_: &SweeperScope, account: AccountId) -> Select<Self> {
         Self::find().filter(Column::AccountId.eq(account.0))
+    }
+
+    /// Budgets in force whose period is over, the oldest boundary first.
+    pub fn due(_: &SweeperScope, now: Timestamp) -> Select<Self> {
+        Self::find()
+            .filter(Column::IsActive.eq(true))
+            .filter(Column::PeriodEnd.lte(now.as_micros()))
+            .order_by_asc(Column::PeriodEnd)
+            .order_by_asc(Column::AccountId)
     }
 
     /// All budgets.

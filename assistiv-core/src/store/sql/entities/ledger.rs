@@ -1,6 +1,7 @@
 //! `billing_ledger`: append only.
 
 use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::OnConflict;
 use sea_orm::{QueryOrder, QuerySelect, SelectGetableTuple, Selector, Set};
 
 use super::{account, object_text, read_object};
@@ -92,6 +93,11 @@ impl Entity {
     /// The charges of these calls.
     pub fn charges_of(_: &SweeperScope, calls: impl IntoIterator<Item = Uuid>) -> Select<Self> {
         Self::find().filter(Column::Uid.is_in(calls))
+    }
+
+    /// Entries that refer to these.
+    pub fn referring_to(_: &SweeperScope, uids: impl IntoIterator<Item = Uuid>) -> Select<Self> {
+        Self::find().filter(Column::RefUid.is_in(uids))
     }
 
     /// All entries.
@@ -220,6 +226,11 @@ pub fn row(
         metadata: Set(metadata(&entry.metadata)?),
         created_at: Set(now.as_micros()),
     })
+}
+
+/// An entry that was posted before stays as it is.
+pub fn posted_before() -> OnConflict {
+    OnConflict::column(Column::Uid).do_nothing().to_owned()
 }
 
 fn metadata(object: &RawObject) -> Result<Option<String>, StoreError> {

@@ -4,10 +4,13 @@ use sea_orm::QueryOrder;
 use sea_orm::entity::prelude::*;
 
 use crate::auth::SweeperScope;
+use crate::clock::Timestamp;
 use crate::id::NodeId;
 
-/// A node that may authorise calls.
+/// A node that may authorise calls, as long as its time has not run out.
 pub const LIVE: i16 = 0;
+/// A node that authorises nothing more and ends in good order.
+pub const DRAINING: i16 = 1;
 /// A node that holds nothing any more.
 pub const CLOSED: i16 = 3;
 
@@ -20,6 +23,10 @@ pub struct Model {
     pub instance: Uuid,
     pub name: String,
     pub state: i16,
+    /// When it counts as dead, without another heartbeat.
+    pub expires_at: Option<i64>,
+    /// Up to which number it has acted on messages.
+    pub acked_control: i64,
     /// The last entry of the ledger when the node was registered: its own ones come later.
     pub ledger_from: i64,
     pub created_at: i64,
@@ -44,8 +51,18 @@ impl Entity {
             .order_by_asc(Column::Id)
     }
 
+    /// Nodes whose time ran out before `at`, oldest first.
+    pub fn expired(_: &SweeperScope, at: Timestamp) -> Select<Self> {
+        Self::find()
+            .filter(Column::State.is_in([LIVE, DRAINING]))
+            .filter(Column::ExpiresAt.lt(at.as_micros()))
+            .order_by_asc(Column::Id)
+    }
+
     /// Nodes that may authorise calls.
-    pub fn live(_: &SweeperScope) -> Select<Self> {
-        Self::find().filter(Column::State.eq(LIVE))
+    pub fn live(_: &SweeperScope, now: Timestamp) -> Select<Self> {
+        Self::find()
+            .filter(Column::State.eq(LIVE))
+            .filter(Column::ExpiresAt.gte(now.as_micros()))
     }
 }

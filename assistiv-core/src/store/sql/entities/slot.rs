@@ -39,6 +39,24 @@ impl Entity {
         Self::find().filter(Column::AccountId.eq(account.id))
     }
 
+    /// What the node holds of an account.
+    pub fn one(_: &SweeperScope, node: NodeId, account: AccountId) -> Select<Self> {
+        Self::find()
+            .filter(Column::NodeId.eq(node.0))
+            .filter(Column::AccountId.eq(account.0))
+    }
+
+    /// What other nodes hold of accounts.
+    pub fn elsewhere(
+        _: &SweeperScope,
+        node: NodeId,
+        accounts: impl IntoIterator<Item = AccountId>,
+    ) -> Select<Self> {
+        Self::find()
+            .filter(Column::AccountId.is_in(accounts.into_iter().map(|account| account.0)))
+            .filter(Column::NodeId.ne(node.0))
+    }
+
     /// All slots.
     pub fn all(_: &OperatorScope) -> Select<Self> {
         Self::find()

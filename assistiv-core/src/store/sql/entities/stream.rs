@@ -7,7 +7,7 @@ use sea_orm::{QueryOrder, Set};
 use crate::auth::{OperatorScope, SweeperScope};
 use crate::billing::{Amounts, Legs, OpenStream};
 use crate::clock::Timestamp;
-use crate::id::{AccountId, EndUserId, NodeId};
+use crate::id::{AccountId, EndUserId, EntryId, LogId, ModelId, NodeId, PlatformId, PriceId};
 use crate::money::NanoUsd;
 
 /// A row.
@@ -48,6 +48,11 @@ impl Entity {
             .order_by_asc(Column::LogId)
     }
 
+    /// The stream of one call.
+    pub fn one(_: &SweeperScope, call: LogId) -> Select<Self> {
+        Self::find().filter(Column::LogId.eq(call.as_uuid()))
+    }
+
     /// All streams.
     pub fn all(_: &OperatorScope) -> Select<Self> {
         Self::find()
@@ -55,11 +60,28 @@ impl Entity {
 }
 
 impl Model {
-    /// What a crash would charge.
-    pub fn accrued(&self) -> Legs {
-        Legs {
-            wallet: NanoUsd::new(self.accrued_wallet),
-            budget: Amounts::from_raw(self.accrued_usd, self.accrued_tokens, self.accrued_display),
+    /// The row as a stream.
+    pub fn to_domain(&self) -> OpenStream {
+        OpenStream {
+            log_id: EntryId::from_uuid(self.log_id),
+            platform_id: PlatformId::from_uuid(self.platform_id),
+            end_user_id: self.end_user_id.map(EndUserId::from_uuid),
+            wallet: AccountId(self.wallet_account_id),
+            budget: self.budget_account_id.map(AccountId),
+            accrued: Legs {
+                wallet: NanoUsd::new(self.accrued_wallet),
+                budget: Amounts::from_raw(
+                    self.accrued_usd,
+                    self.accrued_tokens,
+                    self.accrued_display,
+                ),
+            },
+            held: Legs {
+                wallet: NanoUsd::new(self.hold_wallet),
+                budget: Amounts::from_raw(self.hold_usd, self.hold_tokens, self.hold_display),
+            },
+            price_id: PriceId::from_uuid(self.price_id),
+            model_id: ModelId::from_uuid(self.model_id),
         }
     }
 }

@@ -4,11 +4,9 @@ use sea_orm::Set;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
 
+use crate::billing::UnconfirmedStatus;
 use crate::clock::Timestamp;
 use crate::id::NodeId;
-
-/// Nobody has decided yet.
-const UNDECIDED: i16 = 0;
 
 /// A row.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -18,6 +16,7 @@ pub struct Model {
     pub uid: Uuid,
     pub node_id: i64,
     pub resolution: i16,
+    pub resolved_at: Option<i64>,
     pub created_at: i64,
 }
 
@@ -26,12 +25,14 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// A charge to be decided on.
-pub fn row(uid: Uuid, node: NodeId, now: Timestamp) -> ActiveModel {
+/// A charge that a sweep has found, and what became of it.
+pub fn row(uid: Uuid, node: NodeId, status: UnconfirmedStatus, now: Timestamp) -> ActiveModel {
+    let is_open = status == UnconfirmedStatus::Open;
     ActiveModel {
         uid: Set(uid),
         node_id: Set(node.0),
-        resolution: Set(UNDECIDED),
+        resolution: Set(status as i16),
+        resolved_at: Set((!is_open).then_some(now.as_micros())),
         created_at: Set(now.as_micros()),
     }
 }

@@ -43,6 +43,16 @@ impl From<StoreError> for Failure {
     }
 }
 
+/// What was done.
+pub(in crate::store::sql) struct Done {
+    /// What the act did.
+    pub(in crate::store::sql) outcome: ActOutcome,
+    /// The account it is about.
+    pub(in crate::store::sql) account: AccountId,
+    /// The message to other nodes.
+    pub(in crate::store::sql) control: Option<i64>,
+}
+
 /// Performs an act, or finds what it did when it was performed before.
 pub(super) async fn apply(
     store: &SqlStore,
@@ -76,23 +86,23 @@ async fn apply_in(
     {
         return Ok(replay);
     }
-    let (outcome, account) = perform(txn, scope, act, context, now).await?;
+    let done = perform(txn, scope, act, context, now).await?;
     if let Some(request) = request {
-        let body = serde_json::to_string(&outcome)
+        let body = serde_json::to_string(&done.outcome)
             .map_err(|_| corrupt("an outcome that cannot be written"))?;
         idempotency::Entity::update_many()
             .col_expr(idempotency::Column::Body, Expr::val(body))
-            .col_expr(idempotency::Column::AccountId, Expr::val(account.0))
+            .col_expr(idempotency::Column::AccountId, Expr::val(done.account.0))
             .filter(idempotency::Column::ScopeHash.eq(request.scope_hash.to_vec()))
             .exec(txn)
             .await
             .map_err(failed)?;
     }
     Ok(Applied {
-        outcome,
+        outcome: done.outcome,
         replayed: false,
-        account: Some(account),
-        control: None,
+        account: Some(done.account),
+        control: done.control,
     })
 }
 
@@ -167,7 +177,7 @@ pub(in crate::store::sql) async fn perform(
     act: &LedgerAct,
     context: &ActContext,
     now: Timestamp,
-) -> Result<(ActOutcome, AccountId), Failure> {
+) -> Result<Done, Failure> {
     match act.end_user() {
         None => on_wallet(txn, scope, act, context, now).await,
         Some(end_user) => on_budget(txn, scope, end_user, act, context, now).await,
@@ -180,7 +190,7 @@ async fn on_wallet(
     act: &LedgerAct,
     context: &ActContext,
     now: Timestamp,
-) -> Result<(ActOutcome, AccountId), Failure> {
+) -> Result<Done, Failure> {
     let row = wallet::Entity::of(scope)
         .lock_exclusive()
         .one(txn)
@@ -201,17 +211,18 @@ async fn on_wallet(
         };
         row = changed.update(txn).await.map_err(failed)?;
     }
-    write::decision(txn, &mut account, before, &decision, now).await?;
+    let control = write::decision(txn, &mut account, before, &decision, now).await?;
     let after = plus(before, &decision)?;
     let entries = decision.posted(before);
-    Ok((
-        ActOutcome {
+    Ok(Done {
+        outcome: ActOutcome {
             wallet: Some(row.with_balance(after.usd)),
             budget: None,
             entries,
         },
-        id,
-    ))
+        account: id,
+        control,
+    })
 }
 
 async fn on_budget(
@@ -221,7 +232,7 @@ async fn on_budget(
     act: &LedgerAct,
     context: &ActContext,
     now: Timestamp,
-) -> Result<(ActOutcome, AccountId), Failure> {
+) -> Result<Done, Failure> {
     lock_end_user(txn, scope, end_user).await?;
     let of_user = budget::Entity::of_end_user(scope, end_user).lock_exclusive();
     let Some(mut row) = of_user.one(txn).await.map_err(failed)? else {
@@ -256,7 +267,7 @@ async fn on_missing_budget(
     act: &LedgerAct,
     context: &ActContext,
     now: Timestamp,
-) -> Result<(ActOutcome, AccountId), Failure> {
+) -> Result<Done, Failure> {
     let LedgerAct::CreateBudget { budget, .. } = act else {
         return Err(ActRefusal::BudgetNotFound.into());
     };
@@ -286,22 +297,23 @@ async fn write_budget(
     before: Amounts,
     decision: &Decision,
     now: Timestamp,
-) -> Result<(ActOutcome, AccountId), Failure> {
-    write::decision(txn, account, before, decision, now).await?;
+) -> Result<Done, Failure> {
+    let control = write::decision(txn, account, before, decision, now).await?;
     write::budget(txn, old, decision).await?;
     let after = plus(before, decision)?;
     let budget = decision
         .budget
         .as_ref()
         .map(|record| record.with_remaining(after));
-    Ok((
-        ActOutcome {
+    Ok(Done {
+        outcome: ActOutcome {
             wallet: None,
             budget,
             entries: decision.posted(before),
         },
-        AccountId(account.id),
-    ))
+        account: AccountId(account.id),
+        control,
+    })
 }
 
 /// What stands on the account after the decision. Not read again: a settlement may have committed

@@ -25,7 +25,8 @@ struct OfAccount {
     display: i64,
 }
 
-type ByAccount = HashMap<i64, Amounts>;
+/// Amounts by account.
+pub(super) type ByAccount = HashMap<i64, Amounts>;
 
 /// The sums of every account, in one snapshot.
 pub(super) async fn audit(
@@ -38,29 +39,18 @@ pub(super) async fn audit(
         .all(&txn)
         .await
         .map_err(failed)?;
-    let slots = {
-        use slot::Column;
-        let select = slot::Entity::all(scope);
-        by_account(
-            &txn,
-            select,
-            Column::AccountId,
-            [Column::Usd, Column::Tokens, Column::Display].map(Some),
-        )
-        .await?
-    };
+    let slots = by_account(&txn, slot::Entity::all(scope), slot_sums()).await?;
     let entries = || ledger::Entity::all(scope);
-    let of_wallets = by_account(
-        &txn,
-        entries(),
+    let of_wallets = (
         Column::WalletAccountId,
         [Some(Column::WalletUsd), None, None],
     );
-    let mut in_ledger = of_wallets.await?;
+    let mut in_ledger = by_account(&txn, entries(), of_wallets).await?;
     let remaining = [Column::RemUsd, Column::RemTokens, Column::RemDisplay].map(Some);
-    in_ledger.extend(by_account(&txn, entries(), Column::BudgetAccountId, remaining).await?);
+    let of_budgets = |columns| (Column::BudgetAccountId, columns);
+    in_ledger.extend(by_account(&txn, entries(), of_budgets(remaining)).await?);
     let limit = [Column::LimUsd, Column::LimTokens, Column::LimDisplay].map(Some);
-    let ledger_limits = by_account(&txn, entries(), Column::BudgetAccountId, limit).await?;
+    let ledger_limits = by_account(&txn, entries(), of_budgets(limit)).await?;
     let budgets = budget::Entity::all(scope).all(&txn).await.map_err(failed)?;
     let limits: ByAccount = budgets
         .iter()
@@ -87,11 +77,21 @@ pub(super) async fn audit(
     accounts.into_iter().map(line).collect()
 }
 
-async fn by_account<E: EntityTrait>(
+/// The column that names the account, and what is summed in each dimension.
+pub(super) type SumColumns<C> = (C, [Option<C>; 3]);
+
+/// What nodes hold.
+pub(super) fn slot_sums() -> SumColumns<slot::Column> {
+    use slot::Column;
+    let amounts = [Column::Usd, Column::Tokens, Column::Display].map(Some);
+    (Column::AccountId, amounts)
+}
+
+/// Sums the rows of each account.
+pub(super) async fn by_account<E: EntityTrait>(
     db: &impl ConnectionTrait,
     select: Select<E>,
-    account: E::Column,
-    [usd, tokens, display]: [Option<E::Column>; 3],
+    (account, [usd, tokens, display]): SumColumns<E::Column>,
 ) -> Result<ByAccount, StoreError> {
     let total = |column: Option<E::Column>| {
         column.map_or(Expr::val(0_i64), |column| sum(column.into_expr()))

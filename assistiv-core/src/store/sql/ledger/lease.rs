@@ -2,13 +2,15 @@
 
 use std::collections::{HashMap, HashSet};
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, PaginatorTrait, QuerySelect};
+use sea_orm::{DatabaseTransaction, PaginatorTrait};
 
+use super::audit::{by_account, slot_sums};
 use super::nodes::Fence;
-use super::{low_balance, write};
+use super::{locks, low_balance, write};
 use crate::auth::SweeperScope;
 use crate::billing::{Amounts, Lane, LeaseBatch, LeaseGrant, LeaseRequest, grant};
 use crate::clock::Timestamp;
+use crate::id::{AccountId, NodeId};
 use crate::store::StoreError;
 use crate::store::sql::entities::{account, node, slot};
 use crate::store::sql::error::{corrupt, failed};
@@ -31,8 +33,13 @@ pub(super) async fn lease(
     };
     fence.pass(&txn, scope).await?;
 
-    let divisor = divisor(&txn, scope).await?;
-    let mut accounts = lock_accounts(&txn, scope, &batch.requests).await?;
+    let ids = || batch.requests.iter().map(|request| request.account);
+    let mut accounts = locks::accounts(&txn, scope, ids()).await?;
+    let others = if store.is_shared() {
+        Others::read(&txn, scope, batch.node, ids(), now).await?
+    } else {
+        Others::none()
+    };
     let mut grants = Vec::with_capacity(batch.requests.len());
     let mut moves = Vec::with_capacity(batch.requests.len());
     let mut changed = HashSet::with_capacity(batch.requests.len());
@@ -45,7 +52,7 @@ pub(super) async fn lease(
         {
             changed.insert(request.account.0);
         }
-        let grant = decide(account, request, divisor, now)?;
+        let grant = decide(account, request, &others, now)?;
         let moved = grant
             .granted
             .checked_sub(request.give_back)
@@ -71,7 +78,7 @@ pub(super) async fn lease(
 fn decide(
     account: &mut account::Model,
     request: &LeaseRequest,
-    divisor: i64,
+    others: &Others,
     now: Timestamp,
 ) -> Result<LeaseGrant, StoreError> {
     account.add_free(request.give_back)?;
@@ -80,38 +87,60 @@ fn decide(
     let granted = if reset_due {
         Amounts::ZERO
     } else {
-        grant(account.free(), &policy, request, divisor)
+        grant(account.free(), &policy, request, others.divisor)
     };
     account.add_free(granted.negated())?;
     Ok(LeaseGrant {
         account: request.account,
         granted,
         free: account.free(),
-        elsewhere: Amounts::ZERO,
+        elsewhere: others.hold_of(request.account),
         policy,
         reset_due,
     })
 }
 
-async fn lock_accounts(
-    txn: &DatabaseTransaction,
-    scope: &SweeperScope,
-    requests: &[LeaseRequest],
-) -> Result<HashMap<i64, account::Model>, StoreError> {
-    let mut accounts = HashMap::with_capacity(requests.len());
-    for requests in requests.chunks(IN_VALUES_MAX) {
-        let select = account::Entity::any(scope, requests.iter().map(|request| request.account));
-        let rows = select.lock_exclusive().all(txn).await.map_err(failed)?;
-        accounts.extend(rows.into_iter().map(|row| (row.id, row)));
-    }
-    Ok(accounts)
+/// The nodes that a lease is beside.
+struct Others {
+    /// Into how many parts what is left over is divided: one where no other process can ask for
+    /// some.
+    divisor: i64,
+    /// What they hold, by account.
+    held: HashMap<i64, Amounts>,
 }
 
-/// Into how many parts what is left over is divided: one where no other process can ask for some.
-async fn divisor(txn: &DatabaseTransaction, scope: &SweeperScope) -> Result<i64, StoreError> {
-    if txn.get_database_backend() == DbBackend::Sqlite {
-        return Ok(1);
+impl Others {
+    fn none() -> Self {
+        Self {
+            divisor: 1,
+            held: HashMap::new(),
+        }
     }
-    let live = node::Entity::live(scope).count(txn).await.map_err(failed)?;
-    Ok(i64::try_from(live).unwrap_or(i64::MAX).saturating_mul(2))
+
+    async fn read(
+        txn: &DatabaseTransaction,
+        scope: &SweeperScope,
+        node: NodeId,
+        accounts: impl Iterator<Item = AccountId>,
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
+        let live = node::Entity::live(scope, now).count(txn).await;
+        let live = i64::try_from(live.map_err(failed)?).unwrap_or(i64::MAX);
+        let mut others = Self {
+            divisor: live.saturating_mul(2),
+            held: HashMap::new(),
+        };
+        let accounts: Vec<_> = accounts.collect();
+        for accounts in accounts.chunks(IN_VALUES_MAX) {
+            let select = slot::Entity::elsewhere(scope, node, accounts.iter().copied());
+            others
+                .held
+                .extend(by_account(txn, select, slot_sums()).await?);
+        }
+        Ok(others)
+    }
+
+    fn hold_of(&self, account: AccountId) -> Amounts {
+        self.held.get(&account.0).copied().unwrap_or_default()
+    }
 }

@@ -1,16 +1,19 @@
 //! Nodes and their lanes.
 
+use std::time::Duration;
+
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, NotSet, QueryFilter,
-    QuerySelect, Set,
+    ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, NotSet, PaginatorTrait,
+    QueryFilter, QuerySelect, Set,
 };
 use uuid::Uuid;
 
 use crate::auth::SweeperScope;
-use crate::billing::{Lane, LanePosition};
-use crate::id::NodeId;
+use crate::billing::{Amounts, Lane, LanePosition};
+use crate::clock::Timestamp;
+use crate::id::{AccountId, NodeId};
 use crate::store::StoreError;
-use crate::store::sql::entities::{lane, ledger, node};
+use crate::store::sql::entities::{lane, ledger, node, slot};
 use crate::store::sql::error::{conflict, failed};
 use crate::store::sql::query::insert_rows;
 use crate::store::sql::{SqlStore, commit};
@@ -21,6 +24,7 @@ pub(super) async fn open(
     scope: &SweeperScope,
     instance: Uuid,
     name: &str,
+    ttl: Duration,
 ) -> Result<NodeId, StoreError> {
     let txn = store.begin_write().await?;
     let now = store.now();
@@ -34,6 +38,8 @@ pub(super) async fn open(
         instance: Set(instance),
         name: Set(name.chars().take(128).collect()),
         state: Set(node::LIVE),
+        expires_at: Set(Some(after(now, ttl).as_micros())),
+        acked_control: Set(0),
         ledger_from: Set(ledger_from),
         created_at: Set(now.as_micros()),
         updated_at: Set(now.as_micros()),
@@ -54,6 +60,93 @@ pub(super) async fn open(
         .map_err(failed)?;
     commit(txn).await?;
     Ok(NodeId(node.id))
+}
+
+/// Says that a node is alive, and what it has acted on.
+pub(super) async fn heartbeat(
+    store: &SqlStore,
+    scope: &SweeperScope,
+    node: NodeId,
+    ttl: Duration,
+    acked_control: i64,
+) -> Result<(), StoreError> {
+    let txn = store.begin_write().await?;
+    let now = store.now();
+    let change = node::ActiveModel {
+        expires_at: Set(Some(after(now, ttl).as_micros())),
+        acked_control: Set(acked_control),
+        updated_at: Set(now.as_micros()),
+        ..Default::default()
+    };
+    change_unclosed(&txn, scope, node, change).await?;
+    commit(txn).await
+}
+
+/// Marks a node that authorises nothing more.
+pub(super) async fn drain(
+    store: &SqlStore,
+    scope: &SweeperScope,
+    node: NodeId,
+) -> Result<(), StoreError> {
+    let txn = store.begin_write().await?;
+    let change = node::ActiveModel {
+        state: Set(node::DRAINING),
+        updated_at: Set(store.now().as_micros()),
+        ..Default::default()
+    };
+    change_unclosed(&txn, scope, node, change).await?;
+    commit(txn).await
+}
+
+/// Waits for a sweeper that has the node in its hands, and finds it closed then.
+async fn change_unclosed(
+    txn: &DatabaseTransaction,
+    _: &SweeperScope,
+    node: NodeId,
+    change: node::ActiveModel,
+) -> Result<(), StoreError> {
+    let changed = node::Entity::update_many()
+        .set(change)
+        .filter(node::Column::Id.eq(node.0))
+        .filter(node::Column::State.is_in([node::LIVE, node::DRAINING]))
+        .exec(txn)
+        .await
+        .map_err(failed)?;
+    if changed.rows_affected == 1 {
+        Ok(())
+    } else {
+        Err(StoreError::Lost { node })
+    }
+}
+
+/// Whether no live node but `except` is behind a message.
+pub(super) async fn have_acked(
+    store: &SqlStore,
+    scope: &SweeperScope,
+    seq: i64,
+    except: Option<NodeId>,
+) -> Result<bool, StoreError> {
+    let mut behind =
+        node::Entity::live(scope, store.now()).filter(node::Column::AckedControl.lt(seq));
+    if let Some(NodeId(id)) = except {
+        behind = behind.filter(node::Column::Id.ne(id));
+    }
+    let behind = behind.count(store.reader()).await.map_err(failed)?;
+    Ok(behind == 0)
+}
+
+/// What a node holds of an account.
+pub(super) async fn slot(
+    store: &SqlStore,
+    scope: &SweeperScope,
+    node: NodeId,
+    account: AccountId,
+) -> Result<Amounts, StoreError> {
+    let found = slot::Entity::one(scope, node, account)
+        .one(store.reader())
+        .await
+        .map_err(failed)?;
+    Ok(found.map_or(Amounts::ZERO, |slot| slot.amounts()))
 }
 
 /// Where a lane stands. Waits for a batch that is still being applied.
@@ -115,4 +208,16 @@ impl Fence {
             Err(StoreError::Lost { node: self.node })
         }
     }
+}
+
+pub(super) fn after(at: Timestamp, span: Duration) -> Timestamp {
+    Timestamp::from_micros(at.as_micros().saturating_add(micros(span)))
+}
+
+pub(super) fn before(at: Timestamp, span: Duration) -> Timestamp {
+    Timestamp::from_micros(at.as_micros().saturating_sub(micros(span)))
+}
+
+fn micros(span: Duration) -> i64 {
+    i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
 }

@@ -43,6 +43,23 @@ pub(super) async fn reset_period(
     Ok(was_due)
 }
 
+/// Budgets' accounts whose period is over.
+pub(super) async fn due(
+    store: &SqlStore,
+    scope: &SweeperScope,
+    most: u32,
+) -> Result<Vec<AccountId>, StoreError> {
+    let ids: Vec<i64> = budget::Entity::due(scope, store.now())
+        .limit(u64::from(most))
+        .select_only()
+        .column(budget::Column::AccountId)
+        .into_tuple()
+        .all(store.reader())
+        .await
+        .map_err(failed)?;
+    Ok(ids.into_iter().map(AccountId).collect())
+}
+
 /// Resets the budget if its period is over. Both rows are locked; the budget's row afterwards is
 /// returned.
 pub(super) async fn apply_due(

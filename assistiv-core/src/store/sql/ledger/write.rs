@@ -7,10 +7,10 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::low_balance;
-use crate::billing::{AccountKind, Amounts, Blocked, Decision, Dimensions, Limits};
+use super::{controls, low_balance};
+use crate::billing::{AccountKind, Amounts, Blocked, ControlOp, Decision, Dimensions, Limits};
 use crate::clock::Timestamp;
-use crate::id::PlatformId;
+use crate::id::{AccountId, PlatformId};
 use crate::store::StoreError;
 use crate::store::sql::entities::{account, budget, ledger};
 use crate::store::sql::error::{conflict, failed};
@@ -94,12 +94,13 @@ pub(super) async fn accounts(
         .map_err(failed)
 }
 
-/// Blocks accounts whose owners are gone. No reset falls due on them any more.
+/// Blocks accounts whose owners are gone. No reset falls due on them any more. The accounts are
+/// returned: nodes that hold something of them are yet to be told.
 pub(in crate::store::sql) async fn retire_accounts(
     txn: &DatabaseTransaction,
     select: Select<account::Entity>,
     now: Timestamp,
-) -> Result<(), StoreError> {
+) -> Result<Vec<account::Model>, StoreError> {
     let in_order = select
         .order_by_asc(account::Column::Kind)
         .order_by_asc(account::Column::Id);
@@ -110,19 +111,37 @@ pub(in crate::store::sql) async fn retire_accounts(
         row.set_thresholds(&Limits::default());
         row.version += 1;
     }
-    accounts(txn, rows, now).await
+    accounts(txn, rows.clone(), now).await?;
+    Ok(rows)
+}
+
+/// Tells nodes of accounts that were retired. Last in its transaction.
+pub(in crate::store::sql) async fn tell_retired(
+    txn: &DatabaseTransaction,
+    retired: impl IntoIterator<Item = account::Model>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    for account in retired {
+        controls::send(txn, AccountId(account.id), ControlOp::Policy, now).await?;
+    }
+    Ok(())
 }
 
 /// Writes a decision: the account, whose row is locked and on which `before` remained, the entries,
-/// and the events that they cause. The wallet's or budget's row is the caller's.
+/// the events that they cause, and what other nodes must be told, of which the number is returned.
+/// The wallet's or budget's row is the caller's.
 pub(super) async fn decision(
     txn: &DatabaseTransaction,
     account: &mut account::Model,
     before: Amounts,
     decision: &Decision,
     now: Timestamp,
-) -> Result<(), StoreError> {
+) -> Result<Option<i64>, StoreError> {
+    let (version, thresholds) = (account.version, account.thresholds());
     low_balance::apply(txn, account, before, decision, now).await?;
+    if account.thresholds() != thresholds {
+        account.version += 1;
+    }
     account.add_free(decision.free_change)?;
     if let Some((enforce, blocked)) = decision.policy {
         let period_end = decision
@@ -145,7 +164,15 @@ pub(super) async fn decision(
     let entries = entries.collect::<Result<Vec<_>, _>>()?;
     insert_rows(txn, entries, None)
         .await
-        .map_err(|error| conflict(error, "ledger entry"))
+        .map_err(|error| conflict(error, "ledger entry"))?;
+    let enforce = Dimensions::from_bits(account.enforce);
+    match decision.announces(account.version != version, enforce, account.free()) {
+        Some(op) => {
+            let sent = controls::send(txn, AccountId(account.id), op, now).await?;
+            Ok(Some(sent))
+        }
+        None => Ok(None),
+    }
 }
 
 /// Writes the row of a budget that a decision made or changed.

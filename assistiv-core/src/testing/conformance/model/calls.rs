@@ -78,7 +78,7 @@ impl Play<'_> {
             .await;
     }
 
-    fn cost(dice: &mut Dice) -> Legs {
+    pub(super) fn cost(dice: &mut Dice) -> Legs {
         let wallet = dice.below(1_500);
         Legs {
             wallet: NanoUsd::new(wallet),

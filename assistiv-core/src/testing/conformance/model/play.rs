@@ -1,20 +1,20 @@
 //! The steps: each is done to the store and to the model.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use super::sums::Model;
-use crate::billing::{Amounts, BudgetTerms, Limits, OpenStream, Sweep, UnconfirmedDelivery};
+use crate::billing::{Amounts, BudgetTerms, Limits, OpenStream};
 use crate::clock::Timestamp;
 use crate::id::{AccountId, PlatformId};
 use crate::money::NanoUsd;
 use crate::tenancy::EndUser;
 use crate::testing::driver::Driver;
+use crate::testing::fixtures;
 use crate::testing::fixtures::Payers;
 use crate::testing::world::{Tenant, World};
-use crate::testing::{fixtures, scopes};
 
-const HOUR_MICROS: i64 = 3_600_000_000;
-const DAY_MICROS: i64 = 24 * HOUR_MICROS;
+const DAY_MICROS: i64 = 24 * 3_600_000_000;
 /// What the daily budget is replenished to, in nano-dollars.
 pub(super) const REPLENISHED: i64 = 9_000;
 
@@ -27,6 +27,8 @@ pub(super) struct Play<'w> {
     pub(super) budget: AccountId,
     pub(super) nodes: [Driver; 2],
     pub(super) streams: Vec<(usize, OpenStream)>,
+    /// Streams that a sweep has charged and whose exact cost nobody has said yet.
+    pub(super) swept: Vec<OpenStream>,
     pub(super) model: Model,
     /// What was done, for the message of a failure.
     pub(super) trail: String,
@@ -89,7 +91,7 @@ impl<'w> Play<'w> {
         };
         model.wallet.total = nano(10_000);
         model.budget.total = nano(5_000);
-        let (streams, trail) = (Vec::new(), String::new());
+        let (streams, swept, trail) = (Vec::new(), Vec::new(), String::new());
         Self {
             world,
             tenant,
@@ -98,6 +100,7 @@ impl<'w> Play<'w> {
             budget,
             nodes,
             streams,
+            swept,
             model,
             trail,
         }
@@ -106,7 +109,7 @@ impl<'w> Play<'w> {
     pub(super) async fn step(&mut self, number: u64) {
         let _ = write!(self.trail, "\nstep {number}: ");
         let mut dice = Dice(number);
-        match dice.below(16) {
+        match dice.below(18) {
             0 => self.top_up_wallet(dice).await,
             1 => self.top_up_budget(dice).await,
             2 => self.debit(dice).await,
@@ -120,6 +123,8 @@ impl<'w> Play<'w> {
             12 => self.close_stream(dice).await,
             13 => self.resend().await,
             14 => self.sweep(dice).await,
+            15 => self.lose_node(dice).await,
+            16 => self.settle_late(dice).await,
             _ => self.wait(dice),
         }
     }
@@ -179,53 +184,17 @@ impl<'w> Play<'w> {
         );
     }
 
-    /// Both nodes die, or one leaves in good order; new ones take their place.
-    async fn sweep(&mut self, mut dice: Dice) {
-        let node = dice.index(2);
-        let is_idle = self.streams.iter().all(|(owner, _)| *owner != node);
-        if is_idle && dice.below(2) == 0 {
-            self.note(("close", node));
-            let ledger = &self.world.stores.ledger;
-            ledger
-                .close_node(&scopes::engine(), self.nodes[node].node)
-                .await
-                .unwrap();
-            self.model.forget_node(node);
-            self.nodes[node] = Driver::start(self.world).await;
-        } else {
-            self.note("sweep");
-            self.sweep_all().await;
-            self.nodes = [
-                Driver::start(self.world).await,
-                Driver::start(self.world).await,
-            ];
-        }
-    }
-
-    async fn sweep_all(&mut self) {
-        let ledger = &self.world.stores.ledger;
-        let swept = ledger
-            .sweep(&scopes::engine(), Sweep::All, UnconfirmedDelivery::Stands)
-            .await
-            .unwrap();
-        let streams: u64 = swept.iter().map(|swept| swept.streams).sum();
-        assert_eq!(streams, self.streams.len() as u64, "{}", self.trail);
-        for (_, stream) in std::mem::take(&mut self.streams) {
-            self.model
-                .charge(None, stream.accrued, stream.budget.is_some());
-        }
-        self.model.forget_node(0);
-        self.model.forget_node(1);
-    }
-
-    /// Time passes, sometimes past midnight; half of the time nobody looks at the budget then.
+    /// Hours pass, sometimes past midnight; half of the time nobody looks at the budget then.
     fn wait(&mut self, mut dice: Dice) {
-        let before = self.world.now();
         let hours = 1 + dice.below(40);
         self.note(("hours", hours));
-        let after = Timestamp::from_micros(before.as_micros() + hours * HOUR_MICROS);
-        self.world.clock.set(after);
-        if day(after) > day(before) {
+        self.pass(Duration::from_secs(3_600) * u32::try_from(hours).unwrap());
+    }
+
+    pub(super) fn pass(&mut self, time: Duration) {
+        let before = self.world.now();
+        self.world.pass(time);
+        if day(self.world.now()) > day(before) {
             self.model.reset_due = true;
             self.model.used_since = Amounts::ZERO;
         }

@@ -1,5 +1,6 @@
 //! Compares JSON with the matchers of the fixtures.
 
+use regex::Regex;
 use serde_json::Value;
 
 /// Whether `actual` is as expected: objects may have more members, arrays are compared item by item.
@@ -27,11 +28,28 @@ fn by_name(matcher: &str, found: Option<&Value>) -> bool {
     match matcher {
         "$any" => true,
         "$absent" => found.is_none(),
-        "$empty" => found.is_none_or(|value| matches!(value.as_str(), Some(""))),
-        "$nonempty" => found.is_some_and(|value| value.as_str() != Some("")),
+        "$empty" => found.is_none_or(is_empty),
+        "$nonempty" => found.is_some_and(|value| !is_empty(value)),
         "$int" | "$unix" => found.is_some_and(Value::is_u64),
         "$same:" => found.is_some_and(Value::is_string),
-        other => panic!("the fixtures use {other}"),
+        other => {
+            let text = found.and_then(Value::as_str);
+            if let Some(pattern) = other.strip_prefix("$re:") {
+                text.is_some_and(|text| Regex::new(pattern).unwrap().is_match(text))
+            } else if let Some(start) = other.strip_prefix("$prefix:") {
+                text.is_some_and(|text| text.starts_with(start))
+            } else {
+                panic!("the fixtures use {other}")
+            }
+        }
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        _ => false,
     }
 }
 
@@ -52,6 +70,11 @@ fn by_argument(matcher: &str, argument: &Value, found: Option<&Value>) -> bool {
         }),
         "$contains" => argument.as_array().unwrap().iter().all(holds),
         "$not_contains" => !argument.as_array().unwrap().iter().any(holds),
+        "$any_of" => argument
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|one| matches(one, found)),
         "$gte" => found.and_then(Value::as_f64) >= argument.as_f64(),
         other => panic!("the fixtures use {other}"),
     }

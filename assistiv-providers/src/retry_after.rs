@@ -12,7 +12,7 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 /// (RFC 9110, section 10.2.3; both read on 2026-11-23), rounded up to whole seconds.
 ///
 /// A date is compared with the answer's own `date`, so that neither side's clock matters.
-pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: &str| {
         headers
             .get(name)

@@ -12,7 +12,7 @@ const PREFIXES: [&str; 12] = [
 
 /// The text without what looks like a key or an id of an account or request, on one line, at most 1000
 /// characters long. `None` when nothing is left, or when it is a page of HTML.
-pub(super) fn message(text: &str) -> Option<String> {
+pub(crate) fn message(text: &str) -> Option<String> {
     let text = text.trim();
     let lower = text.to_ascii_lowercase();
     if text.is_empty()
@@ -41,7 +41,7 @@ pub(super) fn message(text: &str) -> Option<String> {
 }
 
 /// The name of a parameter, when it looks like one.
-pub(super) fn param(text: &str) -> Option<&str> {
+pub(crate) fn param(text: &str) -> Option<&str> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"_-.[]".contains(&b);
     let named = (1..=PARAM_BYTES_MAX).contains(&text.len()) && text.bytes().all(plain);
     (named && !is_secret(text)).then_some(text)

@@ -9,7 +9,7 @@ use crate::store::StoreError;
 /// Held as long as the database is open; the operating system releases it when the process ends in
 /// any way.
 #[derive(Debug)]
-pub(super) struct ProcessLock {
+pub(in crate::store::sql) struct ProcessLock {
     _file: File,
 }
 

@@ -1,0 +1,85 @@
+//! How the database is opened when it is a SQLite file.
+
+mod lock;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use sea_orm::{ConnectOptions, Database, DatabaseConnection};
+
+pub(super) use self::lock::ProcessLock;
+use super::error::failed;
+use super::{Backend, Inner, SqlStore, migrations};
+use crate::clock::{Clock, SystemClock};
+use crate::store::StoreError;
+
+/// How long a statement waits for another process's lock on the file, and a caller for a
+/// connection.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Statements that each connection keeps prepared.
+const PREPARED_STATEMENTS: usize = 256;
+
+/// Connections that read at the same time.
+const READ_CONNECTIONS: u32 = 4;
+
+#[derive(Clone, Copy)]
+enum Access {
+    Write,
+    Read,
+}
+
+/// Opens the file, or makes it, and brings its schema up to date.
+pub(super) async fn open(
+    path: PathBuf,
+    read_connections: Option<u32>,
+    clock: Option<Arc<dyn Clock>>,
+) -> Result<SqlStore, StoreError> {
+    let lock = ProcessLock::acquire(&path)?;
+    let writer = connect(&path, Access::Write, 1).await?;
+    migrations::migrate(&writer).await?;
+    let readers = read_connections.unwrap_or(READ_CONNECTIONS);
+    let reader = connect(&path, Access::Read, readers).await?;
+    Ok(SqlStore(Arc::new(Inner {
+        writer,
+        reader,
+        clock: clock.unwrap_or_else(|| Arc::new(SystemClock)),
+        backend: Backend::Sqlite { _lock: lock },
+    })))
+}
+
+async fn connect(
+    path: &Path,
+    access: Access,
+    connections: u32,
+) -> Result<DatabaseConnection, StoreError> {
+    // The options are a URL; the path is set below, where no character of it has a meaning.
+    let mut options = ConnectOptions::new("sqlite:by-path");
+    let path = path.to_owned();
+    options
+        .min_connections(1)
+        .max_connections(connections)
+        .acquire_timeout(BUSY_TIMEOUT)
+        .idle_timeout(None::<Duration>)
+        .max_lifetime(None::<Duration>)
+        .test_before_acquire(false)
+        .sqlx_logging(false)
+        .record_stmt_in_spans(false)
+        .map_sqlx_sqlite_opts(move |given| {
+            let shared = given
+                .filename(&path)
+                .foreign_keys(true)
+                .busy_timeout(BUSY_TIMEOUT)
+                .statement_cache_capacity(PREPARED_STATEMENTS);
+            match access {
+                Access::Write => shared
+                    .create_if_missing(true)
+                    .journal_mode(SqliteJournalMode::Wal)
+                    .synchronous(SqliteSynchronous::Full),
+                Access::Read => shared.read_only(true),
+            }
+        });
+    Database::connect(options).await.map_err(failed)
+}
