@@ -28,6 +28,7 @@ pub mod command;
 pub mod conversation;
 pub mod dispatch;
 pub mod error;
+pub mod events;
 pub mod gateway;
 pub mod id;
 pub mod json;

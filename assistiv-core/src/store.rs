@@ -19,6 +19,7 @@ pub use tenancy::{
 use std::sync::Arc;
 
 pub use crate::billing::LedgerStore;
+pub use crate::events::EventStore;
 pub use crate::logs::LogStore;
 
 /// The stores that a gateway works on. Replace one field, keep the rest.
@@ -34,6 +35,8 @@ pub struct Stores {
     pub ledger: Arc<dyn LedgerStore>,
     /// The request log.
     pub logs: Arc<dyn LogStore>,
+    /// What happened, for those who want to be told.
+    pub events: Arc<dyn EventStore>,
 }
 
 /// A page of a list.

@@ -35,6 +35,7 @@ use crate::billing::account::Blocked;
 use crate::billing::options::{BillingOptions, OutagePolicy};
 use crate::billing::store::LedgerStore;
 use crate::clock::Clock;
+use crate::events::EventStore;
 use crate::id::{AccountId, EndUserId};
 use crate::runtime::Runtime;
 use crate::store::StoreError;
@@ -53,6 +54,7 @@ pub struct QueuePermit(OwnedSemaphorePermit);
 
 pub(crate) struct Engine {
     store: Arc<dyn LedgerStore>,
+    events: Arc<dyn EventStore>,
     clock: Arc<dyn Clock>,
     options: BillingOptions,
     epoch: ArcSwap<Epoch>,
@@ -75,6 +77,7 @@ impl Billing {
     /// When the store fails: without it nothing may be authorised.
     pub(crate) async fn start(
         store: Arc<dyn LedgerStore>,
+        events: Arc<dyn EventStore>,
         clock: Arc<dyn Clock>,
         options: BillingOptions,
     ) -> Result<Self, StoreError> {
@@ -90,6 +93,7 @@ impl Billing {
             closing: CancellationToken::new(),
             tasks: Runtime::default(),
             store,
+            events,
             clock,
             options,
         });

@@ -26,6 +26,7 @@ use super::options::SuspendInflight;
 use super::price::Usage;
 use super::store::OpenStream;
 use crate::error::Error;
+use crate::events::operator;
 use crate::id::LogId;
 use crate::json::RawObject;
 use crate::logs::{CallLog, Fate};
@@ -112,10 +113,12 @@ impl Hold {
     ///
     /// # Errors
     /// As [`Billing::hold`](super::Billing::hold); the hold stands as it was.
-    pub async fn rehold(&mut self, estimate: Estimate) -> Result<(), FundError> {
+    pub async fn rehold(&mut self, mut estimate: Estimate) -> Result<(), FundError> {
         let Some(held) = self.0.as_mut() else {
             return Ok(());
         };
+        // Whether there is a display ledger was decided when the call was authorised.
+        estimate.display = held.estimate.display;
         let wanted = estimate.legs(held.lowered_to.unwrap_or(estimate.output_tokens));
         let wanted = wanted.map_err(|_| FundError::Uncertain { cause: None })?;
         if !held.extend_to(&wanted) {
@@ -256,6 +259,13 @@ impl Held {
             self.release();
             return SettleGate::nothing();
         };
+        if bill.flags.contains(ChargeFlags::OVERRAN) {
+            tracing::warn!(
+                event = operator::OVERRUN,
+                log_id = %self.log_id,
+                "a call cost more than was held for it"
+            );
+        }
         let entry = self.entry(&bill);
         let cost_on_wallet = Amounts::usd(bill.legs.wallet);
         self.payer.wallet.settle(self.on_wallet, cost_on_wallet);

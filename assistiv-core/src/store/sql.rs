@@ -21,6 +21,7 @@
 )]
 mod entities;
 mod error;
+mod events;
 mod keys;
 mod ledger;
 mod llm_configs;
@@ -216,7 +217,8 @@ impl SqlStore {
             keys: this.clone(),
             llm_configs: this.clone(),
             ledger: this.clone(),
-            logs: this,
+            logs: this.clone(),
+            events: this,
         }
     }
 

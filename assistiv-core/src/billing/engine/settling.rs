@@ -235,7 +235,7 @@ impl SettleLane {
                     return false;
                 }
                 Ok(position) if position.seq < batch.seq - 1 => {
-                    epoch.fence("the database has lost history");
+                    epoch.lose_history();
                     return false;
                 }
                 Ok(position) if position.seq > batch.seq => {
@@ -272,6 +272,9 @@ impl SettleLane {
             }
             for (slice, amount) in &settlement.debits {
                 slice.flushed(*amount);
+                if slice.became_low() {
+                    self.epoch.check(slice);
+                }
                 if settlement.entry.kind == EntryKind::Refund {
                     slice.credited(amount.negated());
                 }

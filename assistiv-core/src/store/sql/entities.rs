@@ -10,6 +10,7 @@ pub mod api_key;
 pub mod budget;
 pub mod control;
 pub mod end_user;
+pub mod event;
 pub mod idempotency;
 pub mod lane;
 pub mod ledger;

@@ -6,6 +6,7 @@ pub(super) mod controls;
 mod late;
 mod lease;
 mod locks;
+mod low_balance;
 mod nodes;
 mod read;
 mod refund;

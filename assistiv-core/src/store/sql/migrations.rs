@@ -8,6 +8,7 @@ mod m20261123_000001_tenancy;
 mod m20261123_000002_billing;
 mod m20261123_000003_settings;
 mod m20261123_000004_nodes;
+mod m20261123_000005_events;
 mod m20261123_000008_postgres;
 
 use std::collections::HashSet;
@@ -36,6 +37,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000002_billing::Migration),
             Box::new(m20261123_000003_settings::Migration),
             Box::new(m20261123_000004_nodes::Migration),
+            Box::new(m20261123_000005_events::Migration),
             Box::new(m20261123_000008_postgres::Migration),
         ]
     }

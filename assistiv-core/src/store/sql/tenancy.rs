@@ -13,9 +13,10 @@ use super::entities::{account, api_key, budget, end_user, platform, wallet};
 use super::error::{conflict, failed};
 use super::ledger::write;
 use super::query::{contains, page_of};
-use super::{SqlStore, commit, keys};
+use super::{SqlStore, commit, events, keys};
 use crate::auth::{OperatorScope, PlatformScope};
 use crate::billing::AccountKind;
+use crate::events::{EventType, about_end_user};
 use crate::id::EndUserId;
 use crate::keys::ApiKey;
 use crate::store::{
@@ -157,6 +158,8 @@ impl TenancyStore for SqlStore {
             if let Some(budget) = new.budget {
                 opening::budget(&txn, scope, new.end_user.id, budget, self.now()).await?;
             }
+            let made = about_end_user(EventType::EndUserCreated, &new.end_user, self.now());
+            events::insert(&txn, [made]).await?;
             Upsert::Created(new.end_user)
         } else {
             Upsert::Existing(add_key(&txn, scope, new).await?)
@@ -231,6 +234,8 @@ impl TenancyStore for SqlStore {
             .exec(&txn)
             .await
             .map_err(failed)?;
+        let gone = about_end_user(EventType::EndUserDeleted, &row.into_domain()?, self.now());
+        events::insert(&txn, [gone]).await?;
         write::tell_retired(&txn, retired, self.now()).await?;
         commit(txn).await
     }
