@@ -121,6 +121,22 @@ impl Gate {
     }
 }
 
+// === impl Unanswered ===
+
+impl Unanswered {
+    /// Takes the charge back, unless it became durable in the very moment in which the wait ended: then the answer
+    /// is delivered after all, and its token is here, or on its way.
+    fn withdrawn(self, ticket: &Ticket) -> Result<Delivery, FundError> {
+        if ticket.withdraw() {
+            return Err(UNCERTAIN);
+        }
+        Ok(match self {
+            Self::Late(_ack) => Delivery::Early { _ack },
+            Self::GivenUp => Delivery::Unrecorded,
+        })
+    }
+}
+
 // === impl Delivery ===
 
 impl Delivery {
@@ -164,10 +180,7 @@ impl SettleGate {
         };
         match self.gate.wait().await {
             Ok(delivery) => Ok(settled(delivery)),
-            Err(_) if self.ticket.withdraw() => Err(UNCERTAIN),
-            // It became durable in the very moment in which the wait ended: the token is here, or on its way.
-            Err(Unanswered::Late(_ack)) => Ok(settled(Delivery::Early { _ack })),
-            Err(Unanswered::GivenUp) => Ok(settled(Delivery::Unrecorded)),
+            Err(unanswered) => unanswered.withdrawn(&self.ticket).map(settled),
         }
     }
 
@@ -188,3 +201,32 @@ impl SettleGate {
 }
 
 const UNCERTAIN: FundError = FundError::Uncertain { cause: None };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::billing::engine::Deliveries;
+
+    /// The wait ends while the lane acknowledges: the answer goes out, and counts as under way until it is out.
+    #[test]
+    fn an_answer_after_a_lost_race_still_holds_its_token() {
+        let (deliveries, ticket) = (Deliveries::default(), Ticket::default());
+        let (sender, ack) = oneshot::channel();
+        deliveries.applied(1);
+        assert!(ticket.send() && ticket.finish());
+        let delivery = Unanswered::Late(ack).withdrawn(&ticket).unwrap();
+        sender.send(Some(deliveries.token(1))).unwrap();
+        assert_eq!(deliveries.delivered_seq(), 0);
+        drop(delivery);
+        assert_eq!(deliveries.delivered_seq(), 1);
+    }
+
+    #[test]
+    fn an_answer_whose_charge_is_not_durable_is_taken_back() {
+        let (_sender, ack) = oneshot::channel();
+        let ticket = Ticket::default();
+        assert!(ticket.send());
+        assert!(Unanswered::Late(ack).withdrawn(&ticket).is_err());
+        assert!(!ticket.finish(), "it is to be refunded");
+    }
+}
