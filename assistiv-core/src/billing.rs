@@ -47,6 +47,7 @@ pub use lease::{LeaseGrant, LeaseRequest, grant};
 pub use ledger::{
     BudgetLegs, ChargeFlags, EntryKind, EntrySource, EntryWithBalance, LedgerEntry, Metered,
 };
+pub(crate) use meter::Bill;
 pub use meter::{CountMethod, Ending};
 pub use options::{
     BeforeFirstByte, BillingOptions, DeliveryGate, GateTimeoutAction, LastRequest, MidstreamError,
@@ -57,7 +58,7 @@ pub use price::{LongContext, Price, Rate, Rates, Usage};
 pub(crate) use recovery::NotSwept;
 pub use store::{
     AccountAudit, Lane, LanePosition, LateSettlement, LeaseBatch, LedgerStore, OpenStream,
-    SettleBatch, Sweep, Swept, UnconfirmedDelivery, UnconfirmedStatus,
+    PostedCharge, SettleBatch, Sweep, Swept, UnconfirmedDelivery, UnconfirmedStatus,
 };
 
 use serde_json::Value;

@@ -13,6 +13,7 @@ use super::lease::{LeaseGrant, LeaseRequest};
 use super::ledger::{EntryWithBalance, LedgerEntry};
 use crate::auth::{OperatorScope, PlatformScope, SweeperScope};
 use crate::id::{AccountId, EndUserId, EntryId, LogId, ModelId, NodeId, PlatformId, PriceId};
+use crate::money::NanoUsd;
 use crate::store::{Listed, Page, StoreError};
 
 /// A single-writer queue of one node to the database.
@@ -97,6 +98,27 @@ pub struct Swept {
     pub slots: u64,
     /// Charges whose delivery cannot be proved.
     pub unconfirmed: u64,
+}
+
+/// A charge with its place in the ledger.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PostedCharge {
+    /// Its number: later charges have greater ones, but may become visible before earlier ones.
+    pub number: i64,
+    /// The entry.
+    pub entry: LedgerEntry,
+    /// The model and the version of the price. Those of a stream that was swept are known where the backend keeps
+    /// them; its entry has no metering, because nobody counted.
+    pub priced: Option<(ModelId, PriceId)>,
+}
+
+impl PostedCharge {
+    /// What the wallet paid.
+    pub fn cost(&self) -> NanoUsd {
+        self.entry
+            .wallet
+            .map_or(NanoUsd::ZERO, |(_, change)| change.negated())
+    }
 }
 
 /// Which nodes to sweep.
@@ -367,6 +389,14 @@ pub trait LedgerStore: Send + Sync + 'static {
         scope: &PlatformScope,
         uid: EntryId,
     ) -> Result<Option<LedgerEntry>, StoreError>;
+
+    /// Charges of all platforms with a number above `after`, in the order of their numbers, at most `most`.
+    async fn charges(
+        &self,
+        scope: &SweeperScope,
+        after: i64,
+        most: u32,
+    ) -> Result<Vec<PostedCharge>, StoreError>;
 
     /// The sums of every account, in one snapshot.
     async fn audit(&self, scope: &OperatorScope) -> Result<Vec<AccountAudit>, StoreError>;

@@ -21,6 +21,7 @@ use super::{COST_USD, LOG_ID, MAX_TOKENS, OVERHEAD_US, PROVIDER};
 use crate::Error;
 use crate::billing::{BillingOptions, Ending, FundError, Hold, OpenGate};
 use crate::call::{Funded, Planned};
+use crate::logs::LogPipeline;
 use crate::provider::{Encoded, Piece, ProviderError, ProviderErrorKind, UpstreamBody};
 use crate::routing::Target;
 use crate::runtime::Runtime;
@@ -64,6 +65,7 @@ pub(super) struct Shared {
     pub(super) runtime: Runtime,
     pub(super) stopping: CancellationToken,
     pub(super) drains: Arc<Semaphore>,
+    logs: LogPipeline,
 }
 
 impl Default for DispatchOptions {
@@ -85,6 +87,7 @@ impl Dispatch {
         billing: &BillingOptions,
         runtime: Runtime,
         stopping: CancellationToken,
+        logs: LogPipeline,
     ) -> Self {
         let drains = Arc::new(Semaphore::new(billing.drain_concurrency));
         Self {
@@ -95,6 +98,7 @@ impl Dispatch {
                 runtime,
                 stopping,
                 drains,
+                logs,
             }),
         }
     }
@@ -132,6 +136,7 @@ impl Shared {
             mut hold,
         } = funded;
         let targets = std::mem::take(&mut planned.plan.targets);
+        hold.log(self.logs.call(&planned));
         let mut last_error = Error::from(ProviderError::new(ProviderErrorKind::Failed));
         for mut target in targets {
             target.output_limit = hold
@@ -150,6 +155,7 @@ impl Shared {
                     );
                     hold = held;
                     hold.failed();
+                    hold.log_failure(&error);
                     let again =
                         matches!(&error, Error::Provider(error) if error.kind().may_try_another());
                     last_error = error;
@@ -267,8 +273,10 @@ impl Shared {
             if !exchange.is_at_its_end()
                 && let Err(error) = gate.wait().await
             {
+                let error = Error::from(error);
                 exchange.hold.failed();
-                return Err(error.into());
+                exchange.hold.log_failure(&error);
+                return Err(error);
             }
             let streaming = Streaming::new(exchange, self.clone(), planned.request_id.clone());
             (CallBody::stream(streaming.into_stream()), None)
@@ -325,9 +333,11 @@ impl Shared {
         };
         if let Err(error) = end {
             // Nothing was delivered, so nothing is charged.
+            let error = unusable(error);
             exchange.hold.failed();
+            exchange.hold.log_failure(&error);
             exchange.hold.release();
-            return Err(unusable(error));
+            return Err(error);
         }
         let _ = exchange.hold.observe(&exchange.out);
         let mut bytes = bytes::BytesMut::new();

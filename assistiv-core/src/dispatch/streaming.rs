@@ -111,6 +111,7 @@ impl Streaming {
             request_id = &*self.request_id,
             "stream failed"
         );
+        exchange.hold.log_failure(error);
         self.settled = exchange.hold.settle(ending).stream().await.ok();
         Some([before, self.error_frame(error)].concat().into())
     }

@@ -12,6 +12,7 @@ mod lanes;
 mod late;
 mod ledger;
 mod llm_configs;
+mod logs;
 mod nodes;
 mod tenancy;
 
@@ -22,6 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use self::books::Books;
+use self::logs::LogBook;
 use self::nodes::Nodes;
 use super::{Listed, Page, StoreError, StoredSecret, Stores};
 use crate::auth::KeyDigest;
@@ -37,6 +39,7 @@ pub struct MemoryStore {
     clock: Arc<dyn Clock>,
     is_shared: bool,
     state: Arc<Mutex<State>>,
+    logs: Arc<Mutex<LogBook>>,
 }
 
 #[derive(Default)]
@@ -61,6 +64,7 @@ impl MemoryStore {
             clock,
             is_shared: false,
             state: Arc::default(),
+            logs: Arc::default(),
         }
     }
 
@@ -85,6 +89,11 @@ impl MemoryStore {
         self.clock.now()
     }
 
+    /// The log has a mutex of its own: nobody waits for it who moves money.
+    fn logs(&self) -> MutexGuard<'_, LogBook> {
+        self.logs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A panic elsewhere does not make the state unusable: no act leaves it half-written.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -98,7 +107,8 @@ impl From<MemoryStore> for Stores {
             tenancy: store.clone(),
             keys: store.clone(),
             llm_configs: store.clone(),
-            ledger: store,
+            ledger: store.clone(),
+            logs: store,
         }
     }
 }

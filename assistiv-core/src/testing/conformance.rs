@@ -14,6 +14,7 @@ pub mod lanes;
 pub mod late;
 pub mod leases;
 pub mod llm_configs;
+pub mod logs;
 pub mod model;
 pub mod nodes;
 pub mod periods;
@@ -226,6 +227,7 @@ macro_rules! store_conformance {
                     lanes_are_numbered_apart,
                     an_unknown_node_is_lost,
                     a_charge_is_found_by_its_call,
+                    charges_are_read_in_parts,
                 }
                 sweeps {
                     a_sweep_charges_streams_once_and_returns_slots,
@@ -269,6 +271,19 @@ macro_rules! store_conformance {
                     a_correction_gives_nothing_back_twice,
                     late_settlements_at_once_correct_once,
                     a_late_settlement_beside_the_sweep_corrects_it,
+                }
+                logs {
+                    a_row_is_read_as_it_was_written,
+                    a_row_is_written_once,
+                    rows_follow_the_ledger,
+                    rows_are_listed_newest_first,
+                    rows_are_filtered,
+                    usage_is_the_sum_of_the_rows,
+                    old_rows_go_and_usage_stays,
+                    a_platforms_rows_go_with_it,
+                    rows_that_wait_are_found,
+                    the_mark_moves_forward,
+                    concurrent_writers_count_each_row_once,
                 }
                 model {
                     random_steps_agree_with_plain_sums,

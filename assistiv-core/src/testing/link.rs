@@ -11,7 +11,7 @@ use crate::auth::{OperatorScope, PlatformScope, SweeperScope};
 use crate::billing::{
     AccountAudit, ActContext, ActRefusal, Amounts, Applied, Budget, Control, EntryWithBalance,
     Idempotency, Lane, LanePosition, LateSettlement, LeaseBatch, LeaseGrant, LedgerAct,
-    LedgerEntry, LedgerStore, SettleBatch, Sweep, Swept, UnconfirmedDelivery, Wallet,
+    LedgerEntry, LedgerStore, PostedCharge, SettleBatch, Sweep, Swept, UnconfirmedDelivery, Wallet,
 };
 use crate::id::{AccountId, EndUserId, EntryId, NodeId};
 use crate::store::{Listed, Page, StoreError};
@@ -157,5 +157,6 @@ ledger_store! {
     wallet_entries(scope: &PlatformScope, page: Page) -> Listed<EntryWithBalance>;
     budget_entries(scope: &PlatformScope, end_user: EndUserId, page: Page) -> Listed<EntryWithBalance>;
     charge(scope: &PlatformScope, uid: EntryId) -> Option<LedgerEntry>;
+    charges(scope: &SweeperScope, after: i64, most: u32) -> Vec<PostedCharge>;
     audit(scope: &OperatorScope) -> Vec<AccountAudit>;
 }

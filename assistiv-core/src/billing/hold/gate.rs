@@ -9,6 +9,7 @@ use crate::billing::engine::{Ack, DeliveryToken, Engine, Epoch, Ticket};
 use crate::billing::meter::CountMethod;
 use crate::billing::options::{DeliveryGate, GateTimeoutAction, OutagePolicy};
 use crate::billing::{FundError, Legs, Usage};
+use crate::logs::DeliveryNote;
 
 /// Resolves when content may go out: the record that the answer began is durable.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub struct OpenGate(pub(super) Gate);
 pub struct SettleGate {
     pub(super) gate: Gate,
     pub(super) ticket: Arc<Ticket>,
+    /// Tells the log when the answer does not go out.
+    pub(super) note: Option<DeliveryNote>,
     pub(super) usage: Usage,
     pub(super) method: CountMethod,
     pub(super) legs: Legs,
@@ -126,11 +129,11 @@ impl Gate {
 impl Unanswered {
     /// Takes the charge back, unless it became durable in the very moment in which the wait ended: then the answer
     /// is delivered after all, and its token is here, or on its way.
-    fn withdrawn(self, ticket: &Ticket) -> Result<Delivery, FundError> {
+    fn after_withdrawal(self, ticket: &Ticket) -> Option<Delivery> {
         if ticket.withdraw() {
-            return Err(UNCERTAIN);
+            return None;
         }
-        Ok(match self {
+        Some(match self {
             Self::Late(_ack) => Delivery::Early { _ack },
             Self::GivenUp => Delivery::Unrecorded,
         })
@@ -160,6 +163,7 @@ impl SettleGate {
         Self {
             gate: Gate::Open,
             ticket: Arc::default(),
+            note: None,
             usage: Usage::default(),
             method: CountMethod::Reported,
             legs: Legs::ZERO,
@@ -180,7 +184,10 @@ impl SettleGate {
         };
         match self.gate.wait().await {
             Ok(delivery) => Ok(settled(delivery)),
-            Err(unanswered) => unanswered.withdrawn(&self.ticket).map(settled),
+            Err(unanswered) => match unanswered.after_withdrawal(&self.ticket) {
+                Some(delivery) => Ok(settled(delivery)),
+                None => Err(undelivered(self.note)),
+            },
         }
     }
 
@@ -190,7 +197,8 @@ impl SettleGate {
     /// [`FundError::Uncertain`] when the database stays away; the stream must end with an error, and its charge
     /// stays in the queue.
     pub async fn stream(self) -> Result<Settled, FundError> {
-        let delivery = self.gate.wait().await.map_err(|_| UNCERTAIN)?;
+        let delivery = self.gate.wait().await;
+        let delivery = delivery.map_err(|_| undelivered(self.note))?;
         Ok(Settled {
             usage: self.usage,
             method: self.method,
@@ -198,6 +206,14 @@ impl SettleGate {
             _delivery: delivery,
         })
     }
+}
+
+/// The answer, or its end, does not go out.
+fn undelivered(note: Option<DeliveryNote>) -> FundError {
+    if let Some(note) = note {
+        note.undelivered();
+    }
+    UNCERTAIN
 }
 
 const UNCERTAIN: FundError = FundError::Uncertain { cause: None };
@@ -214,7 +230,7 @@ mod tests {
         let (sender, ack) = oneshot::channel();
         deliveries.applied(1);
         assert!(ticket.send() && ticket.finish());
-        let delivery = Unanswered::Late(ack).withdrawn(&ticket).unwrap();
+        let delivery = Unanswered::Late(ack).after_withdrawal(&ticket).unwrap();
         sender.send(Some(deliveries.token(1))).unwrap();
         assert_eq!(deliveries.delivered_seq(), 0);
         drop(delivery);
@@ -226,7 +242,7 @@ mod tests {
         let (_sender, ack) = oneshot::channel();
         let ticket = Ticket::default();
         assert!(ticket.send());
-        assert!(Unanswered::Late(ack).withdrawn(&ticket).is_err());
+        assert!(Unanswered::Late(ack).after_withdrawal(&ticket).is_none());
         assert!(!ticket.finish(), "it is to be refunded");
     }
 }

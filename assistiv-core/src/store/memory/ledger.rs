@@ -10,7 +10,8 @@ use crate::auth::{OperatorScope, PlatformScope, SweeperScope};
 use crate::billing::{
     AccountAudit, ActContext, ActRefusal, Amounts, Applied, Budget, Control, EntryKind,
     EntryWithBalance, Idempotency, Lane, LanePosition, LateSettlement, LeaseBatch, LeaseGrant,
-    LedgerAct, LedgerEntry, LedgerStore, SettleBatch, Sweep, Swept, UnconfirmedDelivery, Wallet,
+    LedgerAct, LedgerEntry, LedgerStore, PostedCharge, SettleBatch, Sweep, Swept,
+    UnconfirmedDelivery, Wallet,
 };
 use crate::id::{AccountId, EndUserId, EntryId, NodeId};
 use crate::store::{Listed, Page, StoreError};
@@ -237,6 +238,26 @@ impl LedgerStore for MemoryStore {
             entry.kind == EntryKind::Charge && entry.platform_id == scope.platform_id()
         };
         Ok(state.books.entry(uid).filter(own).cloned())
+    }
+
+    async fn charges(
+        &self,
+        _scope: &SweeperScope,
+        after: i64,
+        most: u32,
+    ) -> Result<Vec<PostedCharge>, StoreError> {
+        let state = self.lock();
+        let numbered = (1_i64..).zip(state.books.ledger());
+        let charges = numbered
+            .filter(|(number, entry)| *number > after && entry.kind == EntryKind::Charge)
+            .map(|(number, entry)| PostedCharge {
+                number,
+                entry: entry.clone(),
+                priced: entry
+                    .metered
+                    .map(|metered| (metered.model_id, metered.price_id)),
+            });
+        Ok(charges.take(most as usize).collect())
     }
 
     async fn audit(&self, _scope: &OperatorScope) -> Result<Vec<AccountAudit>, StoreError> {

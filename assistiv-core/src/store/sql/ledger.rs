@@ -29,7 +29,7 @@ use crate::auth::{OperatorScope, PlatformScope, SweeperScope};
 use crate::billing::{
     AccountAudit, ActContext, ActRefusal, Amounts, Applied, Budget, Control, EntryWithBalance,
     Idempotency, Lane, LanePosition, LateSettlement, LeaseBatch, LeaseGrant, LedgerAct,
-    LedgerEntry, LedgerStore, SettleBatch, Sweep, Swept, UnconfirmedDelivery, Wallet,
+    LedgerEntry, LedgerStore, PostedCharge, SettleBatch, Sweep, Swept, UnconfirmedDelivery, Wallet,
 };
 use crate::id::{AccountId, EndUserId, EntryId, NodeId};
 use crate::store::{Listed, Page, StoreError};
@@ -205,6 +205,15 @@ impl LedgerStore for SqlStore {
         uid: EntryId,
     ) -> Result<Option<LedgerEntry>, StoreError> {
         read::charge(self, scope, uid).await
+    }
+
+    async fn charges(
+        &self,
+        scope: &SweeperScope,
+        after: i64,
+        most: u32,
+    ) -> Result<Vec<PostedCharge>, StoreError> {
+        read::charges(self, scope, after, most).await
     }
 
     async fn audit(&self, scope: &OperatorScope) -> Result<Vec<AccountAudit>, StoreError> {

@@ -2,6 +2,7 @@
 
 mod clock;
 mod connect;
+mod lanes;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -14,13 +15,14 @@ use sqlx::postgres::PgConnectOptions;
 
 use self::clock::ServerClock;
 use self::connect::Role;
+use self::lanes::LaneSession;
 use super::error::failed;
-use super::{Backend, Inner, SqlStore, migrations};
+use super::{Backend, Inner, LogDatabase, SqlStore, migrations};
 use crate::clock::Clock;
 use crate::store::StoreError;
 
-/// The key of the advisory lock under which a schema is brought up to date: "assistiv" in ASCII.
-const MIGRATION_LOCK: i64 = 0x6173_7369_7374_6976;
+/// The key of the advisory lock under which a schema is brought up to date: "assistdb" in ASCII.
+const MIGRATION_LOCK: i64 = 0x6173_7369_7374_6462;
 
 /// How many sessions each pool has at most.
 #[derive(Clone, Copy)]
@@ -33,6 +35,8 @@ pub(super) struct PoolSizes {
 pub(super) struct Server {
     /// None where the time was given.
     clock: Option<ServerClock>,
+    settle: LaneSession,
+    lease: LaneSession,
 }
 
 // === impl PoolSizes ===
@@ -58,7 +62,10 @@ impl Server {
     }
 
     /// Ends the sessions that are in no pool.
-    pub(super) async fn close(&self) {}
+    pub(super) async fn close(&self) {
+        self.settle.close().await;
+        self.lease.close().await;
+    }
 }
 
 /// Connects, checks that the server keeps what it acknowledges, and brings the schema up to date.
@@ -79,12 +86,19 @@ pub(super) async fn open(
             (Arc::new(server.clone()), Some(server))
         }
     };
+    let logs = LogDatabase {
+        writer: writer.clone(),
+        reader: reader.clone(),
+    };
     Ok(SqlStore(Arc::new(Inner {
         writer,
         reader,
+        logs,
         clock,
         backend: Backend::Postgres(Server {
             clock: server_clock,
+            settle: LaneSession::new(&options, Role::Settle),
+            lease: LaneSession::new(&options, Role::Lease),
         }),
     })))
 }
@@ -93,7 +107,10 @@ pub(super) async fn open(
 async fn migrate(options: &PgConnectOptions) -> Result<(), StoreError> {
     let session = connect::pool(options, Role::Migrate, 1).await?;
     let migrated = match lock(&session).await {
-        Ok(()) => migrations::migrate(&session).await,
+        Ok(()) => match migrations::migrate(&session).await {
+            Ok(()) => migrations::migrate_logs(&session).await,
+            failed => failed,
+        },
         Err(error) => Err(failed(error)),
     };
     // The lock goes with the session.

@@ -111,21 +111,24 @@ pub fn row(node: NodeId, stream: &OpenStream, now: Timestamp) -> ActiveModel {
     }
 }
 
-/// A checkpoint is the same insert again: it renews what changes while a stream runs.
+/// What a checkpoint renews: everything that changes while a stream runs.
+pub const RENEWED: [Column; 11] = [
+    Column::AccruedWallet,
+    Column::AccruedUsd,
+    Column::AccruedTokens,
+    Column::AccruedDisplay,
+    Column::HoldWallet,
+    Column::HoldUsd,
+    Column::HoldTokens,
+    Column::HoldDisplay,
+    Column::PriceId,
+    Column::ModelId,
+    Column::CheckpointAt,
+];
+
+/// A checkpoint is the same insert again.
 pub fn checkpointed() -> OnConflict {
     OnConflict::column(Column::LogId)
-        .update_columns([
-            Column::AccruedWallet,
-            Column::AccruedUsd,
-            Column::AccruedTokens,
-            Column::AccruedDisplay,
-            Column::HoldWallet,
-            Column::HoldUsd,
-            Column::HoldTokens,
-            Column::HoldDisplay,
-            Column::PriceId,
-            Column::ModelId,
-            Column::CheckpointAt,
-        ])
+        .update_columns(RENEWED)
         .to_owned()
 }

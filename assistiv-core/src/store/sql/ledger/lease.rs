@@ -23,6 +23,10 @@ pub(super) async fn lease(
     scope: &SweeperScope,
     batch: &LeaseBatch,
 ) -> Result<Vec<LeaseGrant>, StoreError> {
+    #[cfg(feature = "postgres")]
+    if let Some(server) = store.server() {
+        return server.lease(batch, store.now()).await;
+    }
     let txn = store.begin_write().await?;
     let now = store.now();
     let fence = Fence {

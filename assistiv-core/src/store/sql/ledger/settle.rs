@@ -17,6 +17,10 @@ pub(super) async fn settle(
     scope: &SweeperScope,
     batch: &SettleBatch,
 ) -> Result<(), StoreError> {
+    #[cfg(feature = "postgres")]
+    if let Some(server) = store.server() {
+        return server.settle(batch, store.now()).await;
+    }
     let txn = store.begin_write().await?;
     let now = store.now();
     let debits = batch

@@ -22,6 +22,10 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 /// What a session is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
+    /// Lane A: open records, checkpoints, settlements.
+    Settle,
+    /// Lane B: grants and returns.
+    Lease,
     /// Acts, sweeps, resets.
     Write,
     /// Snapshots.
@@ -43,8 +47,10 @@ struct BadUrl {
 
 impl Role {
     /// The name that the server's lists of sessions show.
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
+            Self::Settle => "assistiv lane A",
+            Self::Lease => "assistiv lane B",
             Self::Write => "assistiv acts",
             Self::Read => "assistiv reads",
             Self::Migrate => "assistiv schema",
@@ -52,8 +58,33 @@ impl Role {
     }
 
     /// What is set when the session begins.
-    fn settings(self) -> &'static str {
+    pub(super) fn settings(self) -> &'static str {
         match self {
+            // Lanes have one plan for each statement, made for tables of any size. They wait for
+            // locks only while a sweep or an act has them, and a batch that takes longer is asked
+            // after and sent again.
+            Self::Settle => {
+                "SET default_transaction_isolation = 'read committed';
+                 SET enable_seqscan = off;
+                 SET jit = off;
+                 SET plan_cache_mode = force_generic_plan;
+                 SET lock_timeout = '1s';
+                 SET statement_timeout = '5s';
+                 SET idle_in_transaction_session_timeout = '2s';
+                 SET tcp_user_timeout = '5s';
+                 SET tcp_keepalives_idle = '5s'"
+            }
+            Self::Lease => {
+                "SET default_transaction_isolation = 'read committed';
+                 SET enable_seqscan = off;
+                 SET jit = off;
+                 SET plan_cache_mode = force_generic_plan;
+                 SET lock_timeout = '250ms';
+                 SET statement_timeout = '5s';
+                 SET idle_in_transaction_session_timeout = '2s';
+                 SET tcp_user_timeout = '5s';
+                 SET tcp_keepalives_idle = '5s'"
+            }
             // A server that does not hear from a node any more ends its transactions, and with them
             // its locks.
             Self::Write => {
