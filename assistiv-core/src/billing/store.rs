@@ -11,6 +11,7 @@ use super::amounts::{Amounts, Legs};
 use super::control::Control;
 use super::lease::{LeaseGrant, LeaseRequest};
 use super::ledger::{EntryWithBalance, LedgerEntry};
+use super::unconfirmed::{Resolution, Resolved, Unconfirmed, UnconfirmedFilter};
 use crate::auth::{OperatorScope, PlatformScope, SweeperScope};
 use crate::id::{AccountId, EndUserId, EntryId, LogId, ModelId, NodeId, PlatformId, PriceId};
 use crate::money::NanoUsd;
@@ -143,18 +144,6 @@ pub enum UnconfirmedDelivery {
     Stands,
     /// It is refunded in the transaction of the sweep, and listed as refunded.
     Refund,
-}
-
-/// What became of a charge whose delivery cannot be proved. The numbers are those that backends store.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum UnconfirmedStatus {
-    /// Nobody has decided yet.
-    #[default]
-    Open = 0,
-    /// The charge stands.
-    Stands = 1,
-    /// It was refunded.
-    Refunded = 2,
 }
 
 /// What the late path did with a stream that a sweep had charged already.
@@ -367,6 +356,31 @@ pub trait LedgerStore: Send + Sync + 'static {
         context: &ActContext,
         idempotency: Option<Idempotency>,
     ) -> Result<Result<Applied, ActRefusal>, StoreError>;
+
+    /// Charges whose delivery cannot be proved, those that were found last first.
+    async fn unconfirmed(
+        &self,
+        scope: &OperatorScope,
+        filter: &UnconfirmedFilter,
+        page: Page,
+    ) -> Result<Listed<Unconfirmed>, StoreError>;
+
+    /// Resolves an unconfirmed delivery, once: item and refund commit together.
+    ///
+    /// The same resolution again gives the item as it is. The refund has the uid of [`LedgerEntry::unconfirmed_refund_uid`],
+    /// whatever the context says. Repeats are handled as in [`LedgerStore::apply`].
+    ///
+    /// # Errors
+    /// The inner error: [`ActRefusal::TransactionNotFound`], [`ActRefusal::AlreadyResolved`],
+    /// [`ActRefusal::AlreadyRefunded`], [`ActRefusal::KeyReused`].
+    async fn resolve_unconfirmed(
+        &self,
+        scope: &OperatorScope,
+        charge: EntryId,
+        resolution: Resolution,
+        context: &ActContext,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Result<Resolved, ActRefusal>, StoreError>;
 
     /// Entries of the platform's wallet, newest first, with balances.
     async fn wallet_entries(

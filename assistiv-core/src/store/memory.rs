@@ -14,7 +14,9 @@ mod ledger;
 mod llm_configs;
 mod logs;
 mod nodes;
+mod refunds;
 mod tenancy;
+mod unconfirmed;
 
 use std::cmp::Reverse;
 use std::collections::HashMap;

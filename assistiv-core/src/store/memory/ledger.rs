@@ -10,8 +10,8 @@ use crate::auth::{OperatorScope, PlatformScope, SweeperScope};
 use crate::billing::{
     AccountAudit, ActContext, ActRefusal, Amounts, Applied, Budget, Control, EntryKind,
     EntryWithBalance, Idempotency, Lane, LanePosition, LateSettlement, LeaseBatch, LeaseGrant,
-    LedgerAct, LedgerEntry, LedgerStore, PostedCharge, SettleBatch, Sweep, Swept,
-    UnconfirmedDelivery, Wallet,
+    LedgerAct, LedgerEntry, LedgerStore, PostedCharge, Resolution, Resolved, SettleBatch, Sweep,
+    Swept, Unconfirmed, UnconfirmedDelivery, UnconfirmedFilter, Wallet,
 };
 use crate::id::{AccountId, EndUserId, EntryId, NodeId};
 use crate::store::{Listed, Page, StoreError};
@@ -26,10 +26,10 @@ impl LedgerStore for MemoryStore {
         &self,
         _scope: &SweeperScope,
         _instance: Uuid,
-        _name: &str,
+        name: &str,
         ttl: Duration,
     ) -> Result<NodeId, StoreError> {
-        Ok(self.lock().nodes.open(ttl, self.now()))
+        Ok(self.lock().nodes.open(name, ttl, self.now()))
     }
 
     async fn heartbeat(
@@ -197,6 +197,28 @@ impl LedgerStore for MemoryStore {
         state
             .books
             .apply(platform_id, act, context, idempotency, self.now())
+    }
+
+    async fn unconfirmed(
+        &self,
+        _scope: &OperatorScope,
+        filter: &UnconfirmedFilter,
+        page: Page,
+    ) -> Result<Listed<Unconfirmed>, StoreError> {
+        Ok(self.lock().books.unconfirmed(filter, page))
+    }
+
+    async fn resolve_unconfirmed(
+        &self,
+        _scope: &OperatorScope,
+        charge: EntryId,
+        resolution: Resolution,
+        context: &ActContext,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Result<Resolved, ActRefusal>, StoreError> {
+        self.lock()
+            .books
+            .resolve_unconfirmed(charge, resolution, context, idempotency, self.now())
     }
 
     async fn wallet_entries(

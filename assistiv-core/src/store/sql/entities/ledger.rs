@@ -91,6 +91,15 @@ impl Entity {
         newest.select_only().column(Column::Id).into_tuple()
     }
 
+    /// Corrections and refunds of an entry.
+    pub fn linked_to(scope: &PlatformScope, entry: EntryId) -> Select<Self> {
+        let kinds = [EntryKind::Correction as i16, EntryKind::Refund as i16];
+        Self::of(scope)
+            .filter(Column::RefUid.eq(entry.as_uuid()))
+            .filter(Column::Kind.is_in(kinds))
+            .order_by_asc(Column::Id)
+    }
+
     /// The charges of these calls.
     pub fn charges_of(_: &SweeperScope, calls: impl IntoIterator<Item = Uuid>) -> Select<Self> {
         Self::find().filter(Column::Uid.is_in(calls))
