@@ -13,6 +13,8 @@ mod slice;
 mod sweeping;
 mod validity;
 
+#[cfg(test)]
+pub(crate) use delivery::Deliveries;
 pub(crate) use delivery::DeliveryToken;
 pub(crate) use epoch::Epoch;
 pub(crate) use settling::{Ack, Operation as LaneOperation, Settlement, Ticket};

@@ -114,12 +114,12 @@ impl Ticket {
     }
 
     /// Marks the settlement as sent; `false` when it was withdrawn before.
-    fn send(&self) -> bool {
+    pub(crate) fn send(&self) -> bool {
         self.advance(QUEUED, SENT)
     }
 
     /// Marks the settlement as durable; `false` when it is to be refunded.
-    fn finish(&self) -> bool {
+    pub(crate) fn finish(&self) -> bool {
         self.advance(SENT, DONE)
     }
 
