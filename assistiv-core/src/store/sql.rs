@@ -21,6 +21,7 @@
 )]
 mod entities;
 mod error;
+mod inspect;
 mod keys;
 mod ledger;
 mod llm_configs;
@@ -47,6 +48,8 @@ use sea_orm::{
 };
 #[cfg(feature = "postgres")]
 use secrecy::SecretString;
+
+pub use self::inspect::{Inspection, SchemaState};
 
 use self::error::failed;
 use super::{StoreError, Stores};
@@ -95,7 +98,10 @@ struct LogDatabase {
 /// What only one of the databases has.
 enum Backend {
     #[cfg(feature = "sqlite")]
-    Sqlite { _lock: sqlite::ProcessLock },
+    Sqlite {
+        /// None for who only reads.
+        _lock: Option<sqlite::ProcessLock>,
+    },
     #[cfg(feature = "postgres")]
     Postgres(postgres::Server),
 }
