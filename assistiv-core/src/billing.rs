@@ -8,6 +8,7 @@
 mod account;
 mod act;
 mod amounts;
+mod buckets;
 mod commands;
 mod control;
 mod display;
@@ -63,8 +64,8 @@ pub use period::{Bounds, Period, ZoneError, ZoneName};
 pub use price::{LongContext, Price, Rate, Rates, Usage};
 pub(crate) use recovery::NotSwept;
 pub use store::{
-    AccountAudit, Lane, LanePosition, LateSettlement, LeaseBatch, LedgerStore, OpenStream,
-    PostedCharge, SettleBatch, Sweep, Swept, UnconfirmedDelivery,
+    AccountAudit, Lane, LanePosition, LateSettlement, LeaseBatch, LedgerStore, NodeAudit,
+    OpenStream, PostedCharge, SettleBatch, Sweep, Swept, UnconfirmedDelivery,
 };
 pub use unconfirmed::{
     Resolution, Resolved, Unconfirmed, UnconfirmedFilter, UnconfirmedStatus, UnknownWord,

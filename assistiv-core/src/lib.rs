@@ -27,6 +27,7 @@ pub mod clock;
 pub mod command;
 pub mod conversation;
 pub mod dispatch;
+pub mod doctor;
 pub mod error;
 pub mod events;
 pub mod gateway;

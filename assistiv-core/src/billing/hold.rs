@@ -18,12 +18,12 @@ use self::payer::{Side, exhausted};
 use super::FundError;
 use super::account::Blocked;
 use super::amounts::{Amounts, Dimension, Legs};
+use super::buckets::further_buckets;
 use super::engine::{Engine, LaneOperation, QueuePermit, Settlement, Share, Slice, Ticket};
 use super::estimate::Estimate;
 use super::ledger::{BudgetLegs, ChargeFlags, EntryKind, EntrySource, LedgerEntry, Metered};
 use super::meter::{Bill, Ending, Meter};
 use super::options::SuspendInflight;
-use super::price::Usage;
 use super::store::OpenStream;
 use crate::error::Error;
 use crate::events::operator;
@@ -407,24 +407,4 @@ impl std::fmt::Debug for Held {
             .field("legs", &self.legs)
             .finish_non_exhaustive()
     }
-}
-
-/// The buckets that have no column of their own, where tokens fell into them: with these every leg of a charge
-/// can be recomputed.
-fn further_buckets(usage: &Usage) -> RawObject {
-    let buckets = [
-        ("cache_write_5m", usage.cache_write_5m),
-        ("cache_write_30m", usage.cache_write_30m),
-        ("cache_write_1h", usage.cache_write_1h),
-        ("cache_write_12h", usage.cache_write_12h),
-        ("audio_input", usage.audio_input),
-        ("image_input", usage.image_input),
-        ("reasoning", usage.reasoning),
-        ("audio_output", usage.audio_output),
-        ("image_output", usage.image_output),
-    ];
-    let number = |tokens: u64| serde_json::from_str(&tokens.to_string()).ok();
-    let used = buckets.into_iter().filter(|(_, tokens)| *tokens > 0);
-    used.filter_map(|(name, tokens)| Some((name.to_owned(), number(tokens)?)))
-        .collect()
 }

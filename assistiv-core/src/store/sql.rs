@@ -22,6 +22,7 @@
 mod entities;
 mod error;
 mod events;
+mod inspect;
 mod keys;
 mod ledger;
 mod llm_configs;
@@ -48,6 +49,8 @@ use sea_orm::{
 };
 #[cfg(feature = "postgres")]
 use secrecy::SecretString;
+
+pub use self::inspect::{Inspection, SchemaState};
 
 use self::error::failed;
 use super::{StoreError, Stores};
@@ -96,7 +99,10 @@ struct LogDatabase {
 /// What only one of the databases has.
 enum Backend {
     #[cfg(feature = "sqlite")]
-    Sqlite { _lock: sqlite::ProcessLock },
+    Sqlite {
+        /// None for who only reads.
+        _lock: Option<sqlite::ProcessLock>,
+    },
     #[cfg(feature = "postgres")]
     Postgres(postgres::Server),
 }

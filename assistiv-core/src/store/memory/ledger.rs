@@ -10,8 +10,8 @@ use crate::auth::{OperatorScope, PlatformScope, SweeperScope};
 use crate::billing::{
     AccountAudit, ActContext, ActRefusal, Amounts, Applied, Budget, Control, EntryKind,
     EntryWithBalance, Idempotency, Lane, LanePosition, LateSettlement, LeaseBatch, LeaseGrant,
-    LedgerAct, LedgerEntry, LedgerStore, PostedCharge, Resolution, Resolved, SettleBatch, Sweep,
-    Swept, Unconfirmed, UnconfirmedDelivery, UnconfirmedFilter, Wallet,
+    LedgerAct, LedgerEntry, LedgerStore, NodeAudit, PostedCharge, Resolution, Resolved,
+    SettleBatch, Sweep, Swept, Unconfirmed, UnconfirmedDelivery, UnconfirmedFilter, Wallet,
 };
 use crate::id::{AccountId, EndUserId, EntryId, NodeId};
 use crate::store::{Listed, Page, StoreError};
@@ -288,6 +288,11 @@ impl LedgerStore for MemoryStore {
                     .map(|metered| (metered.model_id, metered.price_id)),
             });
         Ok(charges.take(most as usize).collect())
+    }
+
+    async fn nodes(&self, _scope: &OperatorScope) -> Result<Vec<NodeAudit>, StoreError> {
+        let state = self.lock();
+        Ok(state.nodes.audit(|node| state.books.slot_count(node)))
     }
 
     async fn audit(&self, _scope: &OperatorScope) -> Result<Vec<AccountAudit>, StoreError> {

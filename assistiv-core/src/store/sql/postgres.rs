@@ -103,6 +103,27 @@ pub(super) async fn open(
     })))
 }
 
+/// Connects for reading alone.
+pub(super) async fn open_read_only(url: &SecretString) -> Result<SqlStore, StoreError> {
+    let options = connect::parse(url)?;
+    let reader = connect::pool(&options, Role::Read, 2).await?;
+    let clock = ServerClock::set_by(&reader).await.map_err(failed)?;
+    Ok(SqlStore(Arc::new(Inner {
+        writer: reader.clone(),
+        reader: reader.clone(),
+        logs: LogDatabase {
+            writer: reader.clone(),
+            reader,
+        },
+        clock: Arc::new(clock.clone()),
+        backend: Backend::Postgres(Server {
+            clock: Some(clock),
+            settle: LaneSession::new(&options, Role::Read),
+            lease: LaneSession::new(&options, Role::Read),
+        }),
+    })))
+}
+
 /// Brings the schema up to date, one node after the other: several may start at once.
 async fn migrate(options: &PgConnectOptions) -> Result<(), StoreError> {
     let session = connect::pool(options, Role::Migrate, 1).await?;
