@@ -8,6 +8,7 @@ mod tests;
 mod verify;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr};
 use secrecy::SecretString;
@@ -90,6 +91,7 @@ pub(super) async fn open(
         writer,
         reader,
         clock,
+        retries: AtomicU64::new(0),
         backend: Backend::Postgres(Server {
             clock: server_clock,
             settle: LaneSession::new(&options, Role::Settle),

@@ -4,6 +4,7 @@ mod lock;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
@@ -46,6 +47,7 @@ pub(super) async fn open(
         writer,
         reader,
         clock: clock.unwrap_or_else(|| Arc::new(SystemClock)),
+        retries: AtomicU64::new(0),
         backend: Backend::Sqlite { _lock: lock },
     })))
 }
