@@ -22,6 +22,7 @@ mod period;
 mod price;
 mod recovery;
 mod store;
+mod unconfirmed;
 
 pub use account::{
     AccountKind, AccountPolicy, Blocked, Budget, BudgetRecord, BudgetTerms, Limits, NewBudget,
@@ -29,13 +30,14 @@ pub use account::{
 };
 pub use act::{
     ActContext, ActOutcome, ActRefusal, Applied, BudgetChanges, BudgetState, Decision, Idempotency,
-    LedgerAct, PostedEntry, decide_budget, decide_reset, decide_wallet,
+    LedgerAct, PostedEntry, Refund, RefundState, WalletState, decide_budget, decide_refund,
+    decide_reset, decide_wallet,
 };
 pub use amounts::{Amounts, Dimension, Dimensions, Legs, Overflow};
 pub use commands::{
-    BudgetOf, CreateBudget, DebitBudget, OwnBudget, Performed, ReadBudget, ReadWallet,
-    RemoveBudget, RequestKey, TopUpBudget, TopUpBy, TopUpWallet, UpdateBudget, UpdateWallet,
-    WalletKeeper, WalletWithEntries, Wallets,
+    AdjustWallet, BudgetOf, CreateBudget, DebitBudget, ListUnconfirmed, OwnBudget, Performed,
+    ReadBudget, ReadWallet, RefundDebit, RemoveBudget, RequestKey, ResolveUnconfirmed, TopUpBudget,
+    TopUpBy, TopUpWallet, UpdateBudget, UpdateWallet, WalletKeeper, WalletWithEntries, Wallets,
 };
 pub use control::{Control, ControlOp};
 pub use engine::{Billing, QueuePermit};
@@ -47,6 +49,7 @@ pub use lease::{LeaseGrant, LeaseRequest, grant};
 pub use ledger::{
     BudgetLegs, ChargeFlags, EntryKind, EntrySource, EntryWithBalance, LedgerEntry, Metered,
 };
+pub(crate) use meter::Bill;
 pub use meter::{CountMethod, Ending};
 pub use options::{
     BeforeFirstByte, BillingOptions, DeliveryGate, GateTimeoutAction, LastRequest, MidstreamError,
@@ -57,7 +60,10 @@ pub use price::{LongContext, Price, Rate, Rates, Usage};
 pub(crate) use recovery::NotSwept;
 pub use store::{
     AccountAudit, Lane, LanePosition, LateSettlement, LeaseBatch, LedgerStore, OpenStream,
-    SettleBatch, Sweep, Swept, UnconfirmedDelivery, UnconfirmedStatus,
+    PostedCharge, SettleBatch, Sweep, Swept, UnconfirmedDelivery,
+};
+pub use unconfirmed::{
+    Resolution, Resolved, Unconfirmed, UnconfirmedFilter, UnconfirmedStatus, UnknownWord,
 };
 
 use serde_json::Value;

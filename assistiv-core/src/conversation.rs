@@ -30,7 +30,7 @@ pub use message::{
 pub use tool::{Format, JsonSchema, Tool, ToolChoice};
 pub use turns::{Speaker, Turn, Turns};
 
-pub(crate) use chat::read as read_chat;
+pub(crate) use chat::{call_ids as chat_call_ids, read as read_chat};
 
 use std::borrow::Cow;
 

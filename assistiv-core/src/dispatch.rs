@@ -6,6 +6,7 @@
 
 mod body;
 mod exchange;
+mod memories;
 mod service;
 mod streaming;
 
@@ -24,3 +25,5 @@ pub const OVERHEAD_US: HeaderName = HeaderName::from_static("x-assistiv-overhead
 pub const MAX_TOKENS: HeaderName = HeaderName::from_static("x-assistiv-max-tokens");
 /// What the provider charges; platform keys only, not in streams.
 pub const COST_USD: HeaderName = HeaderName::from_static("x-assistiv-cost-usd");
+/// Parameters that were left out, since the model does not take them.
+pub const DROPPED_PARAMS: HeaderName = HeaderName::from_static("x-assistiv-dropped-params");

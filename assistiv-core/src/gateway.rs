@@ -20,6 +20,7 @@ use crate::command::Commands;
 use crate::dispatch::Dispatch;
 use crate::keys::Keys;
 use crate::llm_configs::LlmConfigs;
+use crate::logs::{LogPipeline, Logs};
 use crate::provider::Providers;
 use crate::routing::{ListedModel, PlanCalls, Router};
 use crate::runtime::Runtime;
@@ -39,6 +40,8 @@ pub struct Gateway {
     keys: Commands<Keys>,
     llm_configs: Commands<LlmConfigs>,
     wallets: Commands<Wallets>,
+    logs: Commands<Logs>,
+    log_pipeline: LogPipeline,
     authenticator: Authenticator,
     router: Router,
     billing: Billing,
@@ -81,6 +84,16 @@ impl Gateway {
     /// Commands on wallets and budgets.
     pub fn wallets(&self) -> &Commands<Wallets> {
         &self.wallets
+    }
+
+    /// Commands on the request log and on usage.
+    pub fn logs(&self) -> &Commands<Logs> {
+        &self.logs
+    }
+
+    /// How many rows of the request log were dropped because too many waited to be written.
+    pub fn lost_log_rows(&self) -> u64 {
+        self.log_pipeline.lost()
     }
 
     /// Who presented which key: for a stack of your own, with [`crate::auth::AuthenticateLayer`].
@@ -178,6 +191,8 @@ impl Gateway {
             self.runtime.shut_down(),
         )
         .await;
+        // Every charge is decided by now, so every row can be written.
+        self.log_pipeline.close().await;
         closed.and(flushed)
     }
 }

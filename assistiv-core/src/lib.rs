@@ -33,6 +33,7 @@ pub mod id;
 pub mod json;
 pub mod keys;
 pub mod llm_configs;
+pub mod logs;
 pub mod money;
 pub mod provider;
 mod revisions;

@@ -270,6 +270,14 @@ impl fmt::Display for DisplayUnits {
     }
 }
 
+/// Writes an exact JSON number.
+impl Serialize for DisplayUnits {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let number = RawValue::from_string(self.to_string()).map_err(serde::ser::Error::custom)?;
+        number.serialize(serializer)
+    }
+}
+
 // === impl Markup ===
 
 impl Markup {

@@ -19,6 +19,7 @@ pub use tenancy::{
 use std::sync::Arc;
 
 pub use crate::billing::LedgerStore;
+pub use crate::logs::LogStore;
 
 /// The stores that a gateway works on. Replace one field, keep the rest.
 #[derive(Clone)]
@@ -31,6 +32,8 @@ pub struct Stores {
     pub llm_configs: Arc<dyn LlmConfigStore>,
     /// Accounts, slots, ledger.
     pub ledger: Arc<dyn LedgerStore>,
+    /// The request log.
+    pub logs: Arc<dyn LogStore>,
 }
 
 /// A page of a list.

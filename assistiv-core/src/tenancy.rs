@@ -9,7 +9,7 @@ pub use commands::{
     ListEndUsers, ListPlatforms, ReadEndUser, ReadOwnUser, ReadPlatform, SwitchPlatform, Tenancy,
     UpdateEndUser, UpdatePlatform,
 };
-pub use settings::{BudgetView, PlatformSettings};
+pub use settings::{BudgetView, PlatformSettings, UnsupportedParams};
 pub use slug::PlatformSlug;
 
 use crate::clock::Timestamp;

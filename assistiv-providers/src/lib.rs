@@ -4,6 +4,7 @@
 //! [`assistiv_core::provider::Transport`], so that a single address guard covers all of them.
 //!
 //! # Features
+//! - `anthropic`: [`anthropic::Anthropic`], for Anthropic's Messages API.
 //! - `openai`: [`openai::OpenAiCompatible`], for OpenAI, xAI and every server that speaks OpenAI's format.
 //! - `echo`: [`echo::Echo`], the smallest adapter; answers in-process.
 //! - `reqwest`: [`transport::HttpTransport`], the HTTP client with the address guard.
@@ -15,15 +16,19 @@
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "anthropic")]
+pub mod anthropic;
 #[cfg(feature = "echo")]
 pub mod echo;
 #[cfg(feature = "openai")]
 pub mod openai;
-#[cfg(feature = "openai")]
+#[cfg(any(feature = "anthropic", feature = "openai"))]
+mod page;
+#[cfg(any(feature = "anthropic", feature = "openai"))]
 mod retry_after;
-#[cfg(feature = "openai")]
+#[cfg(any(feature = "anthropic", feature = "openai"))]
 mod scrub;
 #[cfg(feature = "reqwest")]
 pub mod transport;
-#[cfg(all(test, feature = "openai"))]
+#[cfg(all(test, any(feature = "anthropic", feature = "openai")))]
 mod vectors;

@@ -20,6 +20,7 @@ mod path;
 mod platforms;
 mod query;
 mod refusal;
+mod unconfirmed;
 mod wallets;
 
 use std::sync::Arc;
@@ -53,6 +54,7 @@ pub fn router(state: ApiState) -> Router {
         .merge(platform_routes())
         .merge(end_user_routes())
         .merge(money_routes())
+        .merge(billing_routes())
         .merge(own_routes())
         .route("/docs/errors", get(docs::errors))
         .fallback(refusal::unknown_path)
@@ -146,6 +148,24 @@ fn money_routes() -> Router<ApiState> {
         .route(
             "/v1/platforms/{platform_id}/end-users/{end_user_id}/budget/debit",
             post(budgets::debit),
+        )
+        .route(
+            "/v1/platforms/{platform_id}/end-users/{end_user_id}/budget/transactions/{transaction_id}/refund",
+            post(budgets::refund),
+        )
+}
+
+/// What the operator alone may do with money.
+fn billing_routes() -> Router<ApiState> {
+    Router::new()
+        .route(
+            "/v1/admin/platforms/{platform_id}/wallet/adjust",
+            post(wallets::adjust),
+        )
+        .route("/v1/admin/billing/unconfirmed", get(unconfirmed::list))
+        .route(
+            "/v1/admin/billing/unconfirmed/{transaction_id}/resolve",
+            post(unconfirmed::resolve),
         )
 }
 

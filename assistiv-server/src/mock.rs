@@ -3,12 +3,12 @@
 //! The `demo` command and the integration tests send their upstream calls to it, so that
 //! everything between the gateway and a provider (connections, streams, cuts, silence) is real
 //! and nothing leaves the machine. It speaks OpenAI's Chat Completions, which xAI speaks too:
-//! `POST /v1/chat/completions` (JSON and SSE) and `GET /v1/models`.
+//! `POST /v1/chat/completions` (JSON and SSE) and `GET /v1/models`; and Anthropic's Messages:
+//! `POST /v1/messages` (JSON and SSE).
 //!
 //! Answers are deterministic. The prompt costs one token for each four bytes of message text,
 //! rounded up, plus three. An answer costs one token a word; a tool call costs one for its name
-//! and one for each piece of its arguments. Any Bearer key is accepted but
-//! [`Mock::INVALID_KEY`].
+//! and one for each piece of its arguments. Any key is accepted but [`Mock::INVALID_KEY`].
 //!
 //! # Knobs
 //!
@@ -18,8 +18,8 @@
 //!
 //! | fault | the answer |
 //! | --- | --- |
-//! | `status=N` | that status (400 to 599) with OpenAI's error body; 429 and 503 ask to wait 2 s |
-//! | `quota` | 429 `insufficient_quota`: the one that must not be retried |
+//! | `status=N` | that status (400 to 599) with the provider's error body; 429 and 503 ask to wait 2 s |
+//! | `quota` | 429 for an account that is used up: the one that must not be retried |
 //! | `hang` | no head, ever |
 //! | `hang_mid` | half of the answer, then silence on an open connection |
 //! | `cut` | half of the answer, then the connection is closed |
@@ -34,11 +34,12 @@
 //! | `first_ms=N`, `delay_ms=N` | pause before the head; before each content chunk of a stream |
 //! | `prompt_tokens=N`, `completion_tokens=N`, `cached_tokens=N`, `reasoning_tokens=N` | what `usage` says |
 //! | `no_usage`, `zero_usage` | usage is never sent; usage says zero |
-//! | `no_done` | the stream lacks `[DONE]` |
+//! | `no_done` | the stream lacks its end: `[DONE]` or `message_stop` |
 //! | `crlf`, `comments` | frames end with CRLF; comments and an unknown event between frames |
 //! | `header_secret` | a response header `x-secret: leak` |
 
 mod answer;
+mod anthropic;
 mod body;
 mod errors;
 #[cfg(test)]
@@ -49,6 +50,7 @@ mod reply;
 mod request;
 mod schema;
 mod stats;
+mod stream;
 #[cfg(test)]
 mod test_client;
 #[cfg(test)]
@@ -147,7 +149,7 @@ impl Mock {
         self.addr
     }
 
-    /// The base URL of its OpenAI format, such as `http://127.0.0.1:40123/v1`.
+    /// The base URL of its formats, such as `http://127.0.0.1:40123/v1`.
     #[must_use]
     pub fn base_url(&self) -> String {
         format!("http://{}/v1", self.addr)
@@ -233,11 +235,15 @@ async fn serve(
         Ok(body) => {
             let body = body.to_bytes();
             shared.record(&parts, &body);
-            openai::reply(&Call {
+            let call = Call {
                 number: exchange.number(),
                 parts: &parts,
                 body: &body,
-            })
+            };
+            match parts.uri.path() {
+                anthropic::PATH => anthropic::reply(&call),
+                _ => openai::reply(&call),
+            }
         }
         Err(_) => errors::unreadable().into(),
     };

@@ -18,11 +18,12 @@ use assistiv_core::clock::{Clock, SystemClock};
 use assistiv_core::dispatch::DispatchOptions;
 use assistiv_core::id::KeyId;
 use assistiv_core::keys::ApiKey;
-use assistiv_core::provider::Registered;
+use assistiv_core::provider::{Provider, Registered};
 use assistiv_core::routing::Catalogue;
 use assistiv_core::secrets::MasterKeyCipher;
 use assistiv_core::store::sql::{SqlOptions, SqlStore};
 use assistiv_core::{Gateway, GatewayBuilder};
+use assistiv_providers::anthropic::Anthropic;
 use assistiv_providers::echo::Echo;
 use assistiv_providers::openai::OpenAiCompatible;
 use assistiv_providers::transport::{AllowedHost, HttpTransport, OutboundGuard};
@@ -166,8 +167,8 @@ fn builder(config: &Config) -> anyhow::Result<GatewayBuilder> {
         .build()
         .context("the outbound client cannot be made")?;
     let transport = Arc::new(transport);
-    let over_http = |adapter: OpenAiCompatible| Registered {
-        provider: Arc::new(adapter),
+    let over_http = |adapter: Arc<dyn Provider>| Registered {
+        provider: adapter,
         transport: transport.clone(),
         needs_credential: true,
     };
@@ -177,8 +178,12 @@ fn builder(config: &Config) -> anyhow::Result<GatewayBuilder> {
         ..Echo::registered()
     };
     let mut builder = Gateway::builder()
-        .provider("openai".parse()?, over_http(OpenAiCompatible::openai()))
-        .provider("xai".parse()?, over_http(OpenAiCompatible::xai()))
+        .provider("anthropic".parse()?, over_http(Arc::new(Anthropic)))
+        .provider(
+            "openai".parse()?,
+            over_http(Arc::new(OpenAiCompatible::openai())),
+        )
+        .provider("xai".parse()?, over_http(Arc::new(OpenAiCompatible::xai())))
         .provider("echo".parse()?, echo)
         .catalogue(catalogue)
         .billing(billing(&config.billing))

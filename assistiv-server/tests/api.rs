@@ -6,6 +6,8 @@
 mod access;
 #[path = "api/budgets.rs"]
 mod budgets;
+#[path = "api/doubt.rs"]
+mod doubt;
 #[path = "api/end_users.rs"]
 mod end_users;
 #[path = "api/idempotency.rs"]
@@ -22,6 +24,8 @@ mod me;
 mod platforms;
 #[path = "api/protocol.rs"]
 mod protocol;
+#[path = "api/refunds.rs"]
+mod refunds;
 #[path = "api/support.rs"]
 mod support;
 #[path = "api/wallets.rs"]

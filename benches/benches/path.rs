@@ -2,31 +2,24 @@
 //! over SQLite with its durable settlement.
 //!
 //! ```sh
-//! cargo bench -p assistiv-benches
+//! cargo bench -p assistiv-benches --bench path
 //! ```
 
 #![expect(clippy::unwrap_used, reason = "a bench")]
 
+use assistiv_benches::echo::{body, started};
 use assistiv_core::auth::PresentedKey;
 use assistiv_core::call::InferenceRequest;
-use assistiv_core::money::NanoUsd;
 use assistiv_core::store::sql::{SqlOptions, SqlStore};
-use assistiv_core::tenancy::CreatePlatform;
-use assistiv_core::{Call, Gateway, GatewayBuilder, Operation};
-use assistiv_providers::echo::Echo;
+use assistiv_core::{Call, Gateway, Operation};
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use http_body_util::BodyExt;
 use tokio::runtime::Runtime;
 use tower::ServiceExt;
 
-fn body(text_bytes: usize) -> Bytes {
-    let text = "word ".repeat(text_bytes / 5);
-    format!(
-        r#"{{"model":"echo","messages":[{{"role":"user","content":"{text}"}}],"max_tokens":16}}"#
-    )
-    .into()
-}
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn requests(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("read a request");
@@ -40,25 +33,6 @@ fn requests(criterion: &mut Criterion) {
         });
     }
     group.finish();
-}
-
-async fn started(builder: GatewayBuilder) -> (Gateway, PresentedKey) {
-    let gateway = builder
-        .provider("echo".parse().unwrap(), Echo::registered())
-        .build()
-        .await
-        .unwrap();
-    let command = CreatePlatform {
-        name: "Bench".into(),
-        initial_balance: NanoUsd::MAX_INPUT,
-        ..CreatePlatform::default()
-    };
-    let made = gateway
-        .tenancy()
-        .run(&gateway.local_operator(), (), command)
-        .await
-        .unwrap();
-    (gateway, made.raw_key)
 }
 
 async fn call(gateway: &Gateway, key: &PresentedKey, body: &Bytes) {
@@ -90,7 +64,7 @@ fn stack(criterion: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
     let body = body(400);
     let mut group = criterion.benchmark_group("a billed call through the stack");
-    let (gateway, key) = runtime.block_on(started(Gateway::builder()));
+    let (gateway, key) = runtime.block_on(started(Gateway::builder())).unwrap();
     group.bench_function("in memory", |bencher| {
         bencher.iter(|| runtime.block_on(call(&gateway, &key, &body)));
     });
@@ -99,7 +73,8 @@ fn stack(criterion: &mut Criterion) {
     let store = runtime
         .block_on(SqlStore::open(SqlOptions::sqlite(path)))
         .unwrap();
-    let (gateway, key) = runtime.block_on(started(Gateway::builder().stores(store.into())));
+    let on_sqlite = Gateway::builder().stores(store.into());
+    let (gateway, key) = runtime.block_on(started(on_sqlite)).unwrap();
     for side_by_side in [1, 16, 256] {
         group.throughput(Throughput::Elements(side_by_side as u64));
         group.bench_function(

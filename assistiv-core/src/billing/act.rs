@@ -5,7 +5,7 @@
 
 mod decide;
 
-pub use self::decide::{decide_budget, decide_reset, decide_wallet};
+pub use self::decide::{decide_budget, decide_refund, decide_reset, decide_wallet};
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +25,11 @@ pub enum LedgerAct {
     /// Puts money into the wallet.
     TopUpWallet {
         /// How much; above zero.
+        amount: NanoUsd,
+    },
+    /// Corrects the wallet's balance, by the operator's hand.
+    AdjustWallet {
+        /// By how much; not zero.
         amount: NanoUsd,
     },
     /// Sets or clears the wallet's threshold.
@@ -64,6 +69,29 @@ pub enum LedgerAct {
         end_user: EndUserId,
         /// How much.
         amounts: Limits,
+    },
+    /// Gives back a debit or a charge of a budget, whole or in part.
+    RefundDebit {
+        /// Whose.
+        end_user: EndUserId,
+        /// The debit or charge.
+        debit: EntryId,
+        /// How much of it.
+        refund: Refund,
+    },
+}
+
+/// How much of a charge is given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refund {
+    /// Whatever no refund has given back yet, on every leg.
+    Rest,
+    /// What the holder of the budget asks for.
+    Of {
+        /// These amounts; `None` for all that is left.
+        amounts: Option<Limits>,
+        /// Whether the wallet gets back its share of what the call cost.
+        to_wallet: bool,
     },
 }
 
@@ -158,6 +186,9 @@ pub struct PostedEntry {
     pub metadata: RawObject,
     /// The `Idempotency-Key`.
     pub idempotency_key: Option<String>,
+    /// The entry that this one refers to.
+    #[serde(default)]
+    pub refers_to: Option<EntryId>,
     /// When.
     pub created_at: Timestamp,
 }
@@ -171,6 +202,8 @@ pub struct Applied {
     pub replayed: bool,
     /// The account whose policy or balance changed.
     pub account: Option<AccountId>,
+    /// The wallet's account, when an act on a budget moved the wallet, too.
+    pub wallet_account: Option<AccountId>,
     /// The message that tells other nodes, for who waits until they have acted on it
     /// ([`crate::billing::LedgerStore::is_acked`]). `None` when there is nothing to tell, and of a repeat.
     pub control: Option<i64>,
@@ -201,6 +234,21 @@ pub enum ActRefusal {
     /// The key was used with another body.
     #[error("this Idempotency-Key was used with another body")]
     KeyReused,
+    /// The balance would fall below zero.
+    #[error("the wallet holds less than that; its balance must not fall below 0")]
+    InsufficientBalance,
+    /// The balance suffices, but nodes have leased too much of it.
+    #[error("calls in flight hold a part of the wallet; try again when they have ended")]
+    FundsLeased(AccountId),
+    /// There is no such debit or charge.
+    #[error("there is no such transaction")]
+    TransactionNotFound,
+    /// No more than the debit can be given back.
+    #[error("that would give back more than is left of this transaction after earlier refunds")]
+    AlreadyRefunded,
+    /// An unconfirmed delivery was resolved in the other way.
+    #[error("this delivery was resolved already, in the other way")]
+    AlreadyResolved,
 }
 
 /// What a backend must write for a decided act, in one transaction.
@@ -212,10 +260,32 @@ pub struct Decision {
     pub budget: Option<BudgetRecord>,
     /// To be added to the account's free part.
     pub free_change: Amounts,
+    /// To be added to the free part of the wallet's account as well, of an act on a budget.
+    pub wallet_change: Option<(AccountId, NanoUsd)>,
     /// The account's policy afterwards, when it changes.
     pub policy: Option<(Dimensions, Blocked)>,
     /// The entries, in order.
     pub entries: Vec<LedgerEntry>,
+}
+
+/// The locked state that an act on a wallet is decided on.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WalletState {
+    /// What the account holds: free part and slots.
+    pub balance: NanoUsd,
+    /// The free part.
+    pub free: NanoUsd,
+}
+
+/// The locked state that a refund is decided on.
+#[derive(Clone, Copy, Debug)]
+pub struct RefundState<'a> {
+    /// The debit or charge.
+    pub debit: &'a LedgerEntry,
+    /// The corrections and refunds that refer to it.
+    pub linked: &'a [LedgerEntry],
+    /// The budget with what remains on its account; `None` when the charge has no budget, or it is gone.
+    pub budget: Option<(&'a BudgetRecord, Amounts)>,
 }
 
 /// The locked state that an act on a budget is decided on.
@@ -237,6 +307,10 @@ impl ActRefusal {
             Self::LimitNotSet(_) => Reason::BUDGET_LIMIT_NOT_SET,
             Self::NoLimit | Self::Replenish | Self::OutOfRange => Reason::VALIDATION_FAILED,
             Self::KeyReused => Reason::IDEMPOTENCY_KEY_REUSED,
+            Self::InsufficientBalance | Self::FundsLeased(_) => Reason::INSUFFICIENT_BALANCE,
+            Self::TransactionNotFound => Reason::TRANSACTION_NOT_FOUND,
+            Self::AlreadyRefunded => Reason::ALREADY_REFUNDED,
+            Self::AlreadyResolved => Reason::ALREADY_RESOLVED,
         }
     }
 }
@@ -245,12 +319,15 @@ impl LedgerAct {
     /// The end user whose budget it is about.
     pub fn end_user(&self) -> Option<EndUserId> {
         match self {
-            Self::TopUpWallet { .. } | Self::SetWalletThreshold { .. } => None,
+            Self::TopUpWallet { .. }
+            | Self::AdjustWallet { .. }
+            | Self::SetWalletThreshold { .. } => None,
             Self::CreateBudget { end_user, .. }
             | Self::UpdateBudget { end_user, .. }
             | Self::RemoveBudget { end_user }
             | Self::TopUpBudget { end_user, .. }
-            | Self::DebitBudget { end_user, .. } => Some(*end_user),
+            | Self::DebitBudget { end_user, .. }
+            | Self::RefundDebit { end_user, .. } => Some(*end_user),
         }
     }
 }

@@ -25,8 +25,10 @@ use super::meter::{Bill, Ending, Meter};
 use super::options::SuspendInflight;
 use super::price::Usage;
 use super::store::OpenStream;
+use crate::error::Error;
 use crate::id::LogId;
 use crate::json::RawObject;
+use crate::logs::{CallLog, Fate};
 use crate::provider::Output;
 use crate::routing::Target;
 
@@ -52,6 +54,8 @@ struct Held {
     /// The output limit to send upstream, where it had to be lowered.
     lowered_to: Option<u64>,
     meter: Meter,
+    /// The call's row in the request log.
+    log: Option<CallLog>,
     accepted: bool,
     opened: bool,
     checkpoint_at: Instant,
@@ -122,10 +126,27 @@ impl Hold {
         Ok(())
     }
 
+    /// Gives the call a row in the request log, which follows the charge.
+    pub(crate) fn log(&mut self, log: Option<CallLog>) {
+        if let Some(held) = self.0.as_mut() {
+            held.log = log;
+        }
+    }
+
+    /// Tells the log why the call fails, or the attempt, should it be the last one.
+    pub(crate) fn log_failure(&mut self, error: &Error) {
+        if let Some(log) = self.0.as_mut().and_then(|held| held.log.as_mut()) {
+            log.failed(error);
+        }
+    }
+
     /// An attempt with a target begins; what an earlier attempt showed no longer counts.
     pub fn begin(&mut self, target: &Target) {
         if let Some(held) = self.0.as_mut() {
             held.meter.begin(target);
+            if let Some(log) = held.log.as_mut() {
+                log.begun();
+            }
             held.accepted = false;
         }
     }
@@ -225,8 +246,12 @@ impl Drop for Hold {
 // === impl Held ===
 
 impl Held {
-    fn settle(self, ending: Ending) -> SettleGate {
+    fn settle(mut self, ending: Ending) -> SettleGate {
         let bill = self.meter.bill(ending, &self.legs, self.engine.options());
+        let fate = self
+            .log
+            .take()
+            .and_then(|log| log.ended(ending, self.meter.target(), bill.as_ref()));
         let Some(bill) = bill.filter(|bill| !bill.legs.is_zero()) else {
             self.release();
             return SettleGate::nothing();
@@ -241,11 +266,13 @@ impl Held {
         }
         let ticket = Arc::new(Ticket::default());
         let (ack, gate) = self.engine.gate(&self.payer.epoch);
+        let note = fate.as_ref().map(Fate::delivery);
         let settlement = Settlement {
             entry,
             debits,
             opened: self.opened,
             ticket: ticket.clone(),
+            fate,
             ack,
             permit: Some(self.permit.into_inner()),
         };
@@ -254,13 +281,17 @@ impl Held {
         SettleGate {
             gate,
             ticket,
+            note,
             usage: bill.usage,
             method: bill.method,
             legs: bill.legs,
         }
     }
 
-    fn release(self) {
+    fn release(mut self) {
+        // Nothing is charged, so the fate has nothing to wait for.
+        let log = self.log.take();
+        drop(log.and_then(|log| log.ended(Ending::ClientGone, self.meter.target(), None)));
         self.payer.wallet.release(self.on_wallet);
         if let Some(budget) = &self.payer.budget {
             budget.release(self.on_budget);

@@ -96,6 +96,27 @@ impl ZoneName {
         self.0.iana_name().unwrap_or("UTC")
     }
 
+    /// How far local time is ahead of UTC at an instant, in microseconds.
+    pub(crate) fn offset_micros(&self, at: Timestamp) -> i64 {
+        i64::from(self.0.to_offset(at.to_jiff()).seconds()) * 1_000_000
+    }
+
+    /// When the distance from UTC changes next.
+    pub(crate) fn next_transition(&self, after: Timestamp) -> Option<Timestamp> {
+        let next = self.0.following(after.to_jiff()).next()?;
+        Some(Timestamp::from_jiff(next.timestamp())).filter(|at| *at > after)
+    }
+
+    /// When a local day begins, numbered from 1970-01-01.
+    pub(crate) fn day_start(&self, number: i64) -> Timestamp {
+        self.midnight(local_day(number))
+    }
+
+    /// When the month begins that a local day lies in, numbered from 1970-01-01.
+    pub(crate) fn month_start(&self, day: i64) -> Timestamp {
+        self.midnight(local_day(day).first_of_month())
+    }
+
     fn midnight(&self, date: civil::Date) -> Timestamp {
         let at_midnight = self
             .0
@@ -120,6 +141,11 @@ impl ZoneName {
             .next()
             .map(|transition| transition.timestamp())
     }
+}
+
+fn local_day(number: i64) -> civil::Date {
+    let days = jiff::Span::new().try_days(number).unwrap_or_default();
+    civil::date(1970, 1, 1).saturating_add(days)
 }
 
 impl Default for ZoneName {

@@ -312,7 +312,7 @@ impl Price {
 }
 
 /// Rounds half up to a nano-dollar, once per leg; what is above zero costs at least one.
-fn round(exact: i128, denominator: i128) -> Result<NanoUsd, Overflow> {
+pub(super) fn round(exact: i128, denominator: i128) -> Result<NanoUsd, Overflow> {
     let rounded = exact.checked_add(denominator / 2).ok_or(Overflow)? / denominator;
     let rounded = if exact > 0 { rounded.max(1) } else { rounded };
     i64::try_from(rounded)

@@ -11,8 +11,10 @@ use super::amounts::{Amounts, Legs};
 use super::control::Control;
 use super::lease::{LeaseGrant, LeaseRequest};
 use super::ledger::{EntryWithBalance, LedgerEntry};
+use super::unconfirmed::{Resolution, Resolved, Unconfirmed, UnconfirmedFilter};
 use crate::auth::{OperatorScope, PlatformScope, SweeperScope};
 use crate::id::{AccountId, EndUserId, EntryId, LogId, ModelId, NodeId, PlatformId, PriceId};
+use crate::money::NanoUsd;
 use crate::store::{Listed, Page, StoreError};
 
 /// A single-writer queue of one node to the database.
@@ -99,6 +101,27 @@ pub struct Swept {
     pub unconfirmed: u64,
 }
 
+/// A charge with its place in the ledger.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PostedCharge {
+    /// Its number: later charges have greater ones, but may become visible before earlier ones.
+    pub number: i64,
+    /// The entry.
+    pub entry: LedgerEntry,
+    /// The model and the version of the price. Those of a stream that was swept are known where the backend keeps
+    /// them; its entry has no metering, because nobody counted.
+    pub priced: Option<(ModelId, PriceId)>,
+}
+
+impl PostedCharge {
+    /// What the wallet paid.
+    pub fn cost(&self) -> NanoUsd {
+        self.entry
+            .wallet
+            .map_or(NanoUsd::ZERO, |(_, change)| change.negated())
+    }
+}
+
 /// Which nodes to sweep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sweep {
@@ -121,18 +144,6 @@ pub enum UnconfirmedDelivery {
     Stands,
     /// It is refunded in the transaction of the sweep, and listed as refunded.
     Refund,
-}
-
-/// What became of a charge whose delivery cannot be proved. The numbers are those that backends store.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum UnconfirmedStatus {
-    /// Nobody has decided yet.
-    #[default]
-    Open = 0,
-    /// The charge stands.
-    Stands = 1,
-    /// It was refunded.
-    Refunded = 2,
 }
 
 /// What the late path did with a stream that a sweep had charged already.
@@ -346,6 +357,31 @@ pub trait LedgerStore: Send + Sync + 'static {
         idempotency: Option<Idempotency>,
     ) -> Result<Result<Applied, ActRefusal>, StoreError>;
 
+    /// Charges whose delivery cannot be proved, those that were found last first.
+    async fn unconfirmed(
+        &self,
+        scope: &OperatorScope,
+        filter: &UnconfirmedFilter,
+        page: Page,
+    ) -> Result<Listed<Unconfirmed>, StoreError>;
+
+    /// Resolves an unconfirmed delivery, once: item and refund commit together.
+    ///
+    /// The same resolution again gives the item as it is. The refund has the uid of [`LedgerEntry::unconfirmed_refund_uid`],
+    /// whatever the context says. Repeats are handled as in [`LedgerStore::apply`].
+    ///
+    /// # Errors
+    /// The inner error: [`ActRefusal::TransactionNotFound`], [`ActRefusal::AlreadyResolved`],
+    /// [`ActRefusal::AlreadyRefunded`], [`ActRefusal::KeyReused`].
+    async fn resolve_unconfirmed(
+        &self,
+        scope: &OperatorScope,
+        charge: EntryId,
+        resolution: Resolution,
+        context: &ActContext,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Result<Resolved, ActRefusal>, StoreError>;
+
     /// Entries of the platform's wallet, newest first, with balances.
     async fn wallet_entries(
         &self,
@@ -367,6 +403,14 @@ pub trait LedgerStore: Send + Sync + 'static {
         scope: &PlatformScope,
         uid: EntryId,
     ) -> Result<Option<LedgerEntry>, StoreError>;
+
+    /// Charges of all platforms with a number above `after`, in the order of their numbers, at most `most`.
+    async fn charges(
+        &self,
+        scope: &SweeperScope,
+        after: i64,
+        most: u32,
+    ) -> Result<Vec<PostedCharge>, StoreError>;
 
     /// The sums of every account, in one snapshot.
     async fn audit(&self, scope: &OperatorScope) -> Result<Vec<AccountAudit>, StoreError>;

@@ -104,6 +104,13 @@ impl InferenceRequest {
         }
     }
 
+    /// The ids of the tool calls in the request, as far as it can be read.
+    pub fn tool_call_ids(&self) -> Vec<String> {
+        match self.operation {
+            Operation::ChatCompletions => conversation::chat_call_ids(self),
+        }
+    }
+
     /// What is remembered of the tool calls in the request.
     pub fn recalled(&self) -> &Recalled {
         &self.recalled

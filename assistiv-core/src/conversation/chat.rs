@@ -90,6 +90,27 @@ pub(crate) fn read(request: &InferenceRequest) -> Result<Conversation<'_>, Provi
     })
 }
 
+/// The ids of the tool calls in the messages.
+pub(crate) fn call_ids(request: &InferenceRequest) -> Vec<String> {
+    #[derive(Deserialize)]
+    struct Message {
+        tool_calls: Option<Vec<Call>>,
+    }
+    #[derive(Deserialize)]
+    struct Call {
+        id: String,
+    }
+    let messages = request.members().find("messages").unwrap_or_default();
+    if memchr::memmem::find(messages.as_bytes(), b"tool_calls").is_none() {
+        return Vec::new();
+    }
+    let messages: Vec<Message> = serde_json::from_str(messages).unwrap_or_default();
+    let calls = messages
+        .into_iter()
+        .filter_map(|message| message.tool_calls);
+    calls.flatten().map(|call| call.id).collect()
+}
+
 fn field<'a, T: Deserialize<'a>>(
     members: &'a Members,
     name: &str,

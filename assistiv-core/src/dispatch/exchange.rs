@@ -105,6 +105,12 @@ impl Exchange {
             Ok(()) => {}
         }
         if self.ended {
+            let origin = self.out.origin();
+            tracing::debug!(
+                id = origin.id,
+                model = origin.model,
+                "the provider has answered"
+            );
             return Ok(Step::End);
         }
         self.idle_at = Instant::now()

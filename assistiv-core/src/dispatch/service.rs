@@ -16,19 +16,25 @@ use tower::Service;
 
 use super::body::CallBody;
 use super::exchange::{Exchange, Step};
+use super::memories::{Memories, Owner};
 use super::streaming::Streaming;
-use super::{COST_USD, LOG_ID, MAX_TOKENS, OVERHEAD_US, PROVIDER};
+use super::{COST_USD, DROPPED_PARAMS, LOG_ID, MAX_TOKENS, OVERHEAD_US, PROVIDER};
 use crate::Error;
 use crate::billing::{BillingOptions, Ending, FundError, Hold, OpenGate};
 use crate::call::{Funded, Planned};
-use crate::provider::{Encoded, Piece, ProviderError, ProviderErrorKind, UpstreamBody};
+use crate::conversation::Dropped;
+use crate::logs::LogPipeline;
+use crate::provider::{Encoded, Piece, ProviderError, ProviderErrorKind, Support, UpstreamBody};
 use crate::routing::Target;
 use crate::runtime::Runtime;
+use crate::tenancy::UnsupportedParams;
 
 const UNCERTAIN: Error = Error::Fund(FundError::Uncertain { cause: None });
 /// How much of an error answer is read.
 const ERROR_BODY_MAX: usize = 64 << 10;
 const ERROR_BODY_WAIT: Duration = Duration::from_secs(5);
+/// The most that is told of parameters that were left out.
+const DROPPED_BYTES_MAX: usize = 1024;
 
 /// Deadlines of calls to providers.
 #[derive(Clone, Debug)]
@@ -53,6 +59,7 @@ pub struct Dispatch {
 struct Attempt {
     exchange: Exchange,
     gate: Option<OpenGate>,
+    dropped: Dropped,
 }
 
 pub(super) struct Shared {
@@ -64,6 +71,8 @@ pub(super) struct Shared {
     pub(super) runtime: Runtime,
     pub(super) stopping: CancellationToken,
     pub(super) drains: Arc<Semaphore>,
+    logs: LogPipeline,
+    pub(super) memories: Memories,
 }
 
 impl Default for DispatchOptions {
@@ -85,6 +94,7 @@ impl Dispatch {
         billing: &BillingOptions,
         runtime: Runtime,
         stopping: CancellationToken,
+        logs: LogPipeline,
     ) -> Self {
         let drains = Arc::new(Semaphore::new(billing.drain_concurrency));
         Self {
@@ -95,6 +105,8 @@ impl Dispatch {
                 runtime,
                 stopping,
                 drains,
+                logs,
+                memories: Memories::new(),
             }),
         }
     }
@@ -132,6 +144,16 @@ impl Shared {
             mut hold,
         } = funded;
         let targets = std::mem::take(&mut planned.plan.targets);
+        hold.log(self.logs.call(&planned));
+        let operation = planned.request.operation();
+        if targets
+            .iter()
+            .any(|target| target.registered.provider.support(operation) == Support::Translated)
+        {
+            let owner = Owner::of(&planned.identity);
+            let recalled = self.memories.of(owner, &planned.request).await;
+            planned.request.recall(recalled);
+        }
         let mut last_error = Error::from(ProviderError::new(ProviderErrorKind::Failed));
         for mut target in targets {
             target.output_limit = hold
@@ -150,6 +172,7 @@ impl Shared {
                     );
                     hold = held;
                     hold.failed();
+                    hold.log_failure(&error);
                     let again =
                         matches!(&error, Error::Provider(error) if error.kind().may_try_another());
                     last_error = error;
@@ -180,8 +203,8 @@ impl Shared {
             // The money is another node's now.
             () = lost.cancelled() => Err(UNCERTAIN),
         };
-        let body = match body {
-            Ok(body) => body,
+        let (body, dropped) = match body {
+            Ok(sent) => sent,
             Err(error) => return Err((error, hold)),
         };
         hold.accepted();
@@ -197,7 +220,11 @@ impl Shared {
         let mut exchange =
             Exchange::new(hold, registered, decoder, body, ends_at, self.options.idle);
         if gate.is_none() {
-            return Ok(Attempt { exchange, gate });
+            return Ok(Attempt {
+                exchange,
+                gate,
+                dropped,
+            });
         }
         while exchange.out.peek().is_none() {
             match self.step(&mut exchange, first_byte_at).await {
@@ -210,7 +237,11 @@ impl Shared {
                 Err(error) => return Err((error, exchange.hold)),
             }
         }
-        Ok(Attempt { exchange, gate })
+        Ok(Attempt {
+            exchange,
+            gate,
+            dropped,
+        })
     }
 
     /// A step of an answer of which nothing is out yet, unless the gateway stops meanwhile.
@@ -228,9 +259,17 @@ impl Shared {
         target: &Target,
         hold: &Hold,
         first_byte_at: Instant,
-    ) -> Result<UpstreamBody, Error> {
+    ) -> Result<(UpstreamBody, Dropped), Error> {
         let provider = &target.registered.provider;
-        let Encoded { mut request, .. } = provider.encode(&planned.request, target)?;
+        let mut encoded = provider.encode(&planned.request, target)?;
+        let profile = planned.identity.profile();
+        if profile.is_some_and(|it| it.settings.unsupported_params() == UnsupportedParams::Error) {
+            encoded = encoded.strict()?;
+        }
+        let Encoded {
+            mut request,
+            dropped,
+        } = encoded;
         if let Some(credential) = &target.credential {
             provider.authorize(&mut request, credential).await?;
         }
@@ -245,7 +284,7 @@ impl Shared {
             .map_err(ProviderError::from)?;
         let (head, body) = response.into_parts();
         if head.status.is_success() {
-            return Ok(body);
+            return Ok((body, dropped));
         }
         let body = read_error(body).await;
         Err(provider.classify(head.status, &head.headers, &body).into())
@@ -258,7 +297,12 @@ impl Shared {
         attempt: Attempt,
         started: Instant,
     ) -> Result<Response<CallBody>, Error> {
-        let Attempt { mut exchange, gate } = attempt;
+        let Attempt {
+            mut exchange,
+            gate,
+            dropped,
+        } = attempt;
+        let owner = Owner::of(&planned.identity);
         let lowered_to = exchange.hold.lowered_to();
         let mut overhead = started.saturating_duration_since(planned.received_at);
         let (body, cost) = if let Some(gate) = gate {
@@ -267,13 +311,16 @@ impl Shared {
             if !exchange.is_at_its_end()
                 && let Err(error) = gate.wait().await
             {
+                let error = Error::from(error);
                 exchange.hold.failed();
-                return Err(error.into());
+                exchange.hold.log_failure(&error);
+                return Err(error);
             }
-            let streaming = Streaming::new(exchange, self.clone(), planned.request_id.clone());
+            let streaming =
+                Streaming::new(exchange, self.clone(), owner, planned.request_id.clone());
             (CallBody::stream(streaming.into_stream()), None)
         } else {
-            let (bytes, hold) = self.read_whole(exchange).await?;
+            let (bytes, hold) = self.read_whole(exchange, owner).await?;
             let received = Instant::now();
             let settled = hold.settle(Ending::Complete).whole().await?;
             overhead += received.elapsed();
@@ -302,11 +349,18 @@ impl Shared {
         if let Some(cost) = cost {
             put(headers, COST_USD, cost);
         }
+        if let Some(names) = names_of(&dropped) {
+            put(headers, DROPPED_PARAMS, names);
+        }
         Ok(response)
     }
 
     /// Reads an answer that is not streamed, to its end.
-    async fn read_whole(&self, mut exchange: Exchange) -> Result<(bytes::Bytes, Hold), Error> {
+    async fn read_whole(
+        &self,
+        mut exchange: Exchange,
+        owner: Owner,
+    ) -> Result<(bytes::Bytes, Hold), Error> {
         let lost = exchange.hold.lost();
         let end = loop {
             let far = Instant::now() + self.options.total;
@@ -325,11 +379,14 @@ impl Shared {
         };
         if let Err(error) = end {
             // Nothing was delivered, so nothing is charged.
+            let error = unusable(error);
             exchange.hold.failed();
+            exchange.hold.log_failure(&error);
             exchange.hold.release();
-            return Err(unusable(error));
+            return Err(error);
         }
         let _ = exchange.hold.observe(&exchange.out);
+        self.memories.keep(owner, &mut exchange.out).await;
         let mut bytes = bytes::BytesMut::new();
         let mut pieces = std::iter::from_fn(|| exchange.out.pop());
         if let Some(Piece::Content(first) | Piece::Terminal(first)) = pieces.next() {
@@ -344,6 +401,23 @@ impl Shared {
         }
         Ok((bytes.freeze(), exchange.hold))
     }
+}
+
+/// The names of parameters as a list. Callers make names up, so that not every one of them is fit for a header.
+fn names_of(dropped: &Dropped) -> Option<String> {
+    let fit =
+        |name: &&str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic() && b != b',');
+    let mut list = String::new();
+    for name in dropped.names().filter(fit) {
+        if list.len() + name.len() > DROPPED_BYTES_MAX {
+            break;
+        }
+        if !list.is_empty() {
+            list.push_str(", ");
+        }
+        list.push_str(name);
+    }
+    (!list.is_empty()).then_some(list)
 }
 
 /// The beginning of an error answer. One that cannot be read is still an error, with its status.

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::exchange::{Exchange, Step};
+use super::memories::Owner;
 use super::service::Shared;
 use crate::billing::{Ending, FundError, Funds, Settled, Shortfall};
 use crate::error::{Error, Problem};
@@ -24,6 +25,7 @@ pub(super) struct Streaming {
     /// Taken when the answer has ended.
     exchange: Option<Exchange>,
     shared: Arc<Shared>,
+    owner: Owner,
     request_id: Arc<str>,
     stopping: Pin<Box<WaitForCancellationFutureOwned>>,
     /// Kept until the body is dropped: only then is the delivery proved.
@@ -32,11 +34,17 @@ pub(super) struct Streaming {
 
 impl Streaming {
     /// A stream of an answer whose first piece is there and whose open record is durable.
-    pub(super) fn new(exchange: Exchange, shared: Arc<Shared>, request_id: Arc<str>) -> Self {
+    pub(super) fn new(
+        exchange: Exchange,
+        shared: Arc<Shared>,
+        owner: Owner,
+        request_id: Arc<str>,
+    ) -> Self {
         let stopping = Box::pin(shared.stopping.clone().cancelled_owned());
         Self {
             exchange: Some(exchange),
             shared,
+            owner,
             request_id,
             stopping,
             settled: None,
@@ -91,6 +99,7 @@ impl Streaming {
     /// Everything that is left goes out at once, after the charge.
     async fn complete(&mut self) -> Option<Bytes> {
         let Exchange { hold, mut out, .. } = self.exchange.take()?;
+        self.shared.memories.keep(self.owner, &mut out).await;
         match hold.settle(Ending::Complete).stream().await {
             Ok(settled) => self.settled = Some(settled),
             Err(error) => return Some(self.error_frame(&error.into())),
@@ -111,6 +120,7 @@ impl Streaming {
             request_id = &*self.request_id,
             "stream failed"
         );
+        exchange.hold.log_failure(error);
         self.settled = exchange.hold.settle(ending).stream().await.ok();
         Some([before, self.error_frame(error)].concat().into())
     }

@@ -110,6 +110,8 @@ reasons! {
     BUDGET_NOT_FOUND = "budget_not_found", 404;
     /// No such LLM config on this platform.
     LLM_CONFIG_NOT_FOUND = "llm_config_not_found", 404;
+    /// No such entry of a wallet or budget.
+    TRANSACTION_NOT_FOUND = "transaction_not_found", 404;
     /// The path takes other methods.
     METHOD_NOT_ALLOWED = "method_not_allowed", 405;
     /// The body stopped arriving.
@@ -124,8 +126,14 @@ reasons! {
     LAST_PLATFORM_KEY = "last_platform_key", 409;
     /// No more active keys are allowed.
     KEY_LIMIT_REACHED = "key_limit_reached", 409;
+    /// More would be given back than was taken.
+    ALREADY_REFUNDED = "already_refunded", 409;
+    /// The delivery was resolved in the other way.
+    ALREADY_RESOLVED = "already_resolved", 409;
     /// The balance is too small.
     INSUFFICIENT_BALANCE = "insufficient_balance", 409;
+    /// Calls of the period are still being settled.
+    SETTLEMENT_PENDING = "settlement_pending", 409;
     /// The key was used with another body.
     IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused", 409;
     /// A request with this key is still running.

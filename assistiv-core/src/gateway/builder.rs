@@ -15,6 +15,7 @@ use crate::command::Commands;
 use crate::dispatch::{Dispatch, DispatchOptions};
 use crate::keys::Keys;
 use crate::llm_configs::LlmConfigs;
+use crate::logs::{LogOptions, LogPipeline, Logs, Repair, maintain};
 use crate::provider::{Providers, Registered};
 use crate::routing::{Catalogue, CatalogueError, PlanLayer, ProviderSlug, Router};
 use crate::runtime::Runtime;
@@ -40,6 +41,7 @@ pub struct GatewayBuilder {
     dispatch: DispatchOptions,
     concurrent_calls: Option<usize>,
     topup_by: TopUpBy,
+    logs: LogOptions,
 }
 
 /// Why a gateway cannot start.
@@ -130,6 +132,13 @@ impl GatewayBuilder {
         self
     }
 
+    /// Sets the parameters of the request log.
+    #[must_use]
+    pub fn logs(mut self, options: LogOptions) -> Self {
+        self.logs = options;
+        self
+    }
+
     /// Starts the gateway: sweeps what an earlier run left behind, and starts its background tasks.
     ///
     /// # Errors
@@ -160,6 +169,15 @@ impl GatewayBuilder {
             self.billing,
         );
         let runtime = Runtime::default();
+        let repair = Repair::new(&stores, router.clone(), clock.clone(), &self.logs);
+        let logs = LogPipeline::new(
+            stores.logs.clone(),
+            router.clone(),
+            clock.clone(),
+            self.logs,
+        );
+        runtime.spawn(logs.clone().run(runtime.stopping()));
+        runtime.spawn(maintain(repair, runtime.stopping()));
         let cut_streams = CancellationToken::new();
         // The path of a call. Each layer stands where the type it needs is made:
         let dispatch = Dispatch::new(
@@ -167,6 +185,7 @@ impl GatewayBuilder {
             billing.options(),
             runtime.clone(),
             cut_streams.clone(),
+            logs.clone(),
         );
         let inference = ServiceBuilder::new()
             .layer(AuthenticateLayer::new(authenticator.clone())) // who asks, before anything is read
@@ -195,8 +214,15 @@ impl GatewayBuilder {
                 store: stores.llm_configs.clone(),
                 cipher,
                 router: router.clone(),
+                clock: clock.clone(),
+            }),
+            logs: Commands::new(Logs {
+                store: stores.logs.clone(),
+                tenancy: stores.tenancy.clone(),
+                router: router.clone(),
                 clock,
             }),
+            log_pipeline: logs,
             wallets: Commands::new(Wallets {
                 stores: stores.clone(),
                 billing: billing.clone(),

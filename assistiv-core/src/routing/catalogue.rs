@@ -256,6 +256,18 @@ impl Catalogue {
         self.models.values()
     }
 
+    /// Every version of every price, with the route that it is for.
+    pub fn prices(&self) -> impl Iterator<Item = (&CatalogueModel, &CatalogueRoute, &Arc<Price>)> {
+        self.models.values().flat_map(|model| {
+            model.routes.iter().flat_map(move |route| {
+                route
+                    .versions
+                    .iter()
+                    .map(move |price| (&**model, route, price))
+            })
+        })
+    }
+
     /// A model by its id, for showing ledger entries.
     pub fn model_by_id(&self, id: ModelId) -> Option<&Arc<CatalogueModel>> {
         self.models.values().find(|model| model.id() == id)

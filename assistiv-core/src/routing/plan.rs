@@ -72,15 +72,15 @@ impl Target {
 
     /// The price for a service tier as the provider reports it; `standard` where the tier has none.
     pub fn price(&self, tier: Option<&str>) -> &Arc<Price> {
+        let priced = |tier: &str| self.prices.iter().find(|price| price.service_tier == tier);
         let tier = match tier {
             None | Some("default" | "auto") => "standard",
-            Some("fast") => "priority",
             Some(tier) => tier,
         };
-        // A route without a price is never planned, so there is a first.
-        self.prices
-            .iter()
-            .find(|price| price.service_tier == tier)
+        // A route without a price is never planned, so there is a first. `fast` is OpenAI's other word for
+        // `priority`, and a tier of its own elsewhere.
+        priced(tier)
+            .or_else(|| priced("priority").filter(|_| tier == "fast"))
             .unwrap_or(&self.prices[0])
     }
 }

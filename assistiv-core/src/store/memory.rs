@@ -12,8 +12,11 @@ mod lanes;
 mod late;
 mod ledger;
 mod llm_configs;
+mod logs;
 mod nodes;
+mod refunds;
 mod tenancy;
+mod unconfirmed;
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -22,6 +25,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use self::books::Books;
+use self::logs::LogBook;
 use self::nodes::Nodes;
 use super::{Listed, Page, StoreError, StoredSecret, Stores};
 use crate::auth::KeyDigest;
@@ -37,6 +41,7 @@ pub struct MemoryStore {
     clock: Arc<dyn Clock>,
     is_shared: bool,
     state: Arc<Mutex<State>>,
+    logs: Arc<Mutex<LogBook>>,
 }
 
 #[derive(Default)]
@@ -61,6 +66,7 @@ impl MemoryStore {
             clock,
             is_shared: false,
             state: Arc::default(),
+            logs: Arc::default(),
         }
     }
 
@@ -85,6 +91,11 @@ impl MemoryStore {
         self.clock.now()
     }
 
+    /// The log has a mutex of its own: nobody waits for it who moves money.
+    fn logs(&self) -> MutexGuard<'_, LogBook> {
+        self.logs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A panic elsewhere does not make the state unusable: no act leaves it half-written.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -98,7 +109,8 @@ impl From<MemoryStore> for Stores {
             tenancy: store.clone(),
             keys: store.clone(),
             llm_configs: store.clone(),
-            ledger: store,
+            ledger: store.clone(),
+            logs: store,
         }
     }
 }

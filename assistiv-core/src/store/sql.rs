@@ -24,6 +24,7 @@ mod error;
 mod keys;
 mod ledger;
 mod llm_configs;
+mod logs;
 mod migrations;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -76,6 +77,7 @@ pub struct SqlStore(Arc<Inner>);
 struct Inner {
     writer: DatabaseConnection,
     reader: DatabaseConnection,
+    logs: LogDatabase,
     clock: Arc<dyn Clock>,
     /// Acts that were tried again.
     retries: AtomicU64,
@@ -85,6 +87,13 @@ struct Inner {
         expect(dead_code, reason = "SQLite's part is only held")
     )]
     backend: Backend,
+}
+
+/// Where the request log is: on SQLite in a file of its own, so that it does not share the commits of
+/// money; else on the connections of everything.
+struct LogDatabase {
+    writer: DatabaseConnection,
+    reader: DatabaseConnection,
 }
 
 /// What only one of the databases has.
@@ -197,6 +206,8 @@ impl SqlStore {
         if let Some(server) = self.server() {
             server.close().await;
         }
+        self.0.logs.reader.close_by_ref().await.map_err(failed)?;
+        self.0.logs.writer.close_by_ref().await.map_err(failed)?;
         self.0.reader.close_by_ref().await.map_err(failed)?;
         self.0.writer.close_by_ref().await.map_err(failed)
     }
@@ -208,7 +219,8 @@ impl SqlStore {
             tenancy: this.clone(),
             keys: this.clone(),
             llm_configs: this.clone(),
-            ledger: this,
+            ledger: this.clone(),
+            logs: this,
         }
     }
 
@@ -240,6 +252,23 @@ impl SqlStore {
     /// Begins a transaction that writes. Dropping it undoes everything.
     async fn begin_write(&self) -> Result<DatabaseTransaction, StoreError> {
         self.begin(&self.0.writer, SqliteTransactionMode::Immediate)
+            .await
+    }
+
+    /// For reads of the request log, of a single statement.
+    fn log_reader(&self) -> &DatabaseConnection {
+        &self.0.logs.reader
+    }
+
+    /// Begins a transaction on the request log whose reads all see one state.
+    async fn begin_log_read(&self) -> Result<DatabaseTransaction, StoreError> {
+        self.begin(&self.0.logs.reader, SqliteTransactionMode::Deferred)
+            .await
+    }
+
+    /// Begins a transaction that writes to the request log.
+    async fn begin_log_write(&self) -> Result<DatabaseTransaction, StoreError> {
+        self.begin(&self.0.logs.writer, SqliteTransactionMode::Immediate)
             .await
     }
 

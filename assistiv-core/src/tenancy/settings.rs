@@ -28,6 +28,17 @@ pub enum BudgetView {
     Display,
 }
 
+/// What becomes of a parameter that a model does not take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UnsupportedParams {
+    /// It is left out, and the answer names it.
+    #[default]
+    Drop,
+    /// The call is refused.
+    Error,
+}
+
 // === impl PlatformSettings ===
 
 impl PlatformSettings {
@@ -98,6 +109,11 @@ impl PlatformSettings {
         self.read("end_user_budget_view").unwrap_or_default()
     }
 
+    /// What becomes of a parameter that a model does not take.
+    pub fn unsupported_params(&self) -> UnsupportedParams {
+        self.read("unsupported_params").unwrap_or_default()
+    }
+
     fn read<'a, T: Deserialize<'a>>(&'a self, key: &str) -> Option<T> {
         self.0.get(key)?.read::<Option<T>>().ok().flatten()
     }
@@ -125,6 +141,10 @@ fn check(key: &str, value: &RawJson) -> Option<FieldError> {
             value.read::<BudgetView>().is_ok(),
             "must be `auto`, `usd`, `tokens` or `display`",
         ),
+        "unsupported_params" => (
+            value.read::<UnsupportedParams>().is_ok(),
+            "must be `drop` or `error`",
+        ),
         "require_budget" | "log_content" => (value.read::<bool>().is_ok(), "must be true or false"),
         _ => (true, ""),
     };
@@ -145,10 +165,10 @@ mod tests {
     #[test]
     fn known_keys_are_checked_all_at_once_and_unknown_ones_kept() {
         let errors = PlatformSettings::new(object(
-            r#"{"markup_percentage": 1000.5, "require_budget": "yes", "colour": 1}"#,
+            r#"{"markup_percentage": 1000.5, "require_budget": "yes", "unsupported_params": "x", "colour": 1}"#,
         ))
         .unwrap_err();
-        assert_eq!(errors.len(), 2);
+        assert_eq!(errors.len(), 3);
         let settings =
             PlatformSettings::new(object(
             r#"{"markup_percentage": 12.5, "default_budget_usd": 999999999.999999999, "colour": 1}"#,

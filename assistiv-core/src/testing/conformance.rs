@@ -14,11 +14,14 @@ pub mod lanes;
 pub mod late;
 pub mod leases;
 pub mod llm_configs;
+pub mod logs;
 pub mod model;
 pub mod nodes;
 pub mod periods;
 pub mod platforms;
+pub mod refunds;
 pub mod sweeps;
+pub mod unconfirmed;
 pub mod wallets;
 
 use std::fmt::Debug;
@@ -170,6 +173,8 @@ macro_rules! store_conformance {
                     leases_do_not_change_the_balance,
                     wallet_entries_chain_over_pages,
                     concurrent_top_ups_add_up,
+                    an_adjustment_moves_the_balance,
+                    an_adjustment_takes_only_what_is_free,
                 }
                 idempotency {
                     a_repeat_replays_the_outcome,
@@ -190,6 +195,26 @@ macro_rules! store_conformance {
                     an_update_that_leaves_no_limit_is_refused,
                     acts_without_a_budget_are_refused,
                     concurrent_debits_add_up,
+                }
+                refunds {
+                    a_charge_is_given_back_in_parts,
+                    a_debit_by_hand_is_given_back,
+                    a_refund_may_leave_the_wallet_out,
+                    a_refund_of_another_period_uses_nothing_below_zero,
+                    the_display_leg_is_given_back,
+                    what_is_no_debit_of_the_user_is_not_found,
+                    concurrent_refunds_give_back_once,
+                    a_removed_budget_is_refunded,
+                }
+                unconfirmed {
+                    a_doubtful_charge_is_listed,
+                    doubtful_charges_are_filtered,
+                    a_charge_that_stands_moves_nothing,
+                    a_refund_gives_back_what_is_left_once,
+                    what_was_given_back_is_not_given_back_again,
+                    an_unlisted_charge_is_not_resolved,
+                    charges_without_a_budget_are_given_back,
+                    a_repeated_resolution_takes_effect_once,
                 }
                 periods {
                     a_reset_comes_at_the_boundary_once,
@@ -226,6 +251,7 @@ macro_rules! store_conformance {
                     lanes_are_numbered_apart,
                     an_unknown_node_is_lost,
                     a_charge_is_found_by_its_call,
+                    charges_are_read_in_parts,
                 }
                 sweeps {
                     a_sweep_charges_streams_once_and_returns_slots,
@@ -269,6 +295,19 @@ macro_rules! store_conformance {
                     a_correction_gives_nothing_back_twice,
                     late_settlements_at_once_correct_once,
                     a_late_settlement_beside_the_sweep_corrects_it,
+                }
+                logs {
+                    a_row_is_read_as_it_was_written,
+                    a_row_is_written_once,
+                    rows_follow_the_ledger,
+                    rows_are_listed_newest_first,
+                    rows_are_filtered,
+                    usage_is_the_sum_of_the_rows,
+                    old_rows_go_and_usage_stays,
+                    a_platforms_rows_go_with_it,
+                    rows_that_wait_are_found,
+                    the_mark_moves_forward,
+                    concurrent_writers_count_each_row_once,
                 }
                 model {
                     random_steps_agree_with_plain_sums,

@@ -11,7 +11,8 @@ use crate::auth::{OperatorScope, PlatformScope, SweeperScope};
 use crate::billing::{
     AccountAudit, ActContext, ActRefusal, Amounts, Applied, Budget, Control, EntryWithBalance,
     Idempotency, Lane, LanePosition, LateSettlement, LeaseBatch, LeaseGrant, LedgerAct,
-    LedgerEntry, LedgerStore, SettleBatch, Sweep, Swept, UnconfirmedDelivery, Wallet,
+    LedgerEntry, LedgerStore, PostedCharge, Resolution, Resolved, SettleBatch, Sweep, Swept,
+    Unconfirmed, UnconfirmedDelivery, UnconfirmedFilter, Wallet,
 };
 use crate::id::{AccountId, EndUserId, EntryId, NodeId};
 use crate::store::{Listed, Page, StoreError};
@@ -154,8 +155,21 @@ ledger_store! {
         context: &ActContext,
         idempotency: Option<Idempotency>
     ) -> Result<Applied, ActRefusal>;
+    unconfirmed(
+        scope: &OperatorScope,
+        filter: &UnconfirmedFilter,
+        page: Page
+    ) -> Listed<Unconfirmed>;
+    resolve_unconfirmed(
+        scope: &OperatorScope,
+        charge: EntryId,
+        resolution: Resolution,
+        context: &ActContext,
+        idempotency: Option<Idempotency>
+    ) -> Result<Resolved, ActRefusal>;
     wallet_entries(scope: &PlatformScope, page: Page) -> Listed<EntryWithBalance>;
     budget_entries(scope: &PlatformScope, end_user: EndUserId, page: Page) -> Listed<EntryWithBalance>;
     charge(scope: &PlatformScope, uid: EntryId) -> Option<LedgerEntry>;
+    charges(scope: &SweeperScope, after: i64, most: u32) -> Vec<PostedCharge>;
     audit(scope: &OperatorScope) -> Vec<AccountAudit>;
 }

@@ -7,6 +7,10 @@
     reason = "a test and its helpers"
 )]
 
+#[cfg(feature = "testing")]
+mod nodes;
+#[cfg(feature = "testing")]
+mod outages;
 mod provider;
 mod world;
 

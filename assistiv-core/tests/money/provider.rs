@@ -29,6 +29,7 @@ pub struct Answer {
     words: usize,
     held_back: bool,
     stall_after: Option<usize>,
+    wait_after: Option<usize>,
     break_after: Option<usize>,
     fail_first: bool,
     pause: bool,
@@ -51,6 +52,7 @@ impl Answer {
             words,
             held_back: false,
             stall_after: None,
+            wait_after: None,
             break_after: None,
             fail_first: false,
             pause: false,
@@ -69,6 +71,13 @@ impl Answer {
 
     pub fn stalling_after(mut self, words: usize) -> Self {
         self.stall_after = Some(words);
+        self
+    }
+
+    /// Goes on only once the test lets it.
+    #[cfg(feature = "testing")]
+    pub fn waiting_after(mut self, words: usize) -> Self {
+        self.wait_after = Some(words);
         self
     }
 
@@ -123,6 +132,11 @@ impl Scripted {
 
     pub fn let_go(&self) {
         self.0.gate.add_permits(10_000);
+    }
+
+    #[cfg(feature = "testing")]
+    pub fn let_one_go(&self) {
+        self.0.gate.add_permits(1);
     }
 
     pub fn requests(&self) -> usize {
@@ -198,9 +212,13 @@ impl Transport for Scripted {
         }
         let status = answer.status;
         let seen = Dropped(self.0.dropped.clone());
-        let frames = stream::unfold((0, answer, seen), |(step, answer, seen)| async move {
+        let start = (0, answer, seen, self.clone());
+        let frames = stream::unfold(start, |(step, answer, seen, provider)| async move {
+            if answer.wait_after == Some(step) {
+                provider.0.gate.acquire().await.unwrap().forget();
+            }
             let frame = answer.frame(step).await?;
-            Some((frame, (step + 1, answer, seen)))
+            Some((frame, (step + 1, answer, seen, provider)))
         });
         let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
         *response.status_mut() = StatusCode::from_u16(status).unwrap();

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use assistiv_core::auth::PresentedKey;
 use assistiv_core::billing::{
-    AccountAudit, Budget, BudgetChanges, BudgetOf, BudgetTerms, CreateBudget, DebitBudget,
-    EntryKind, LedgerEntry, Limits, Period, ReadBudget, UpdateBudget, ZoneName,
+    AccountAudit, BillingOptions, Budget, BudgetChanges, BudgetOf, BudgetTerms, CreateBudget,
+    DebitBudget, EntryKind, LedgerEntry, Limits, Period, ReadBudget, UpdateBudget, ZoneName,
 };
 use assistiv_core::clock::SystemClock;
 use assistiv_core::dispatch::CallBody;
@@ -64,6 +64,7 @@ pub enum Backend {
 }
 
 /// Whose key a call is made with.
+#[derive(Clone)]
 pub struct Payer {
     key: PresentedKey,
     end_user: Option<EndUserId>,
@@ -81,9 +82,15 @@ pub struct World {
 impl World {
     pub async fn new(backend: Backend, balance: NanoUsd) -> Self {
         let (stores, dir) = stores(backend).await;
+        let world = Self::on(stores, BillingOptions::default(), balance).await;
+        Self { _dir: dir, ..world }
+    }
+
+    /// A gateway on stores of the test's choice.
+    pub async fn on(stores: Stores, options: BillingOptions, balance: NanoUsd) -> Self {
         let provider = Scripted::new();
         provider.answers([Answer::whole(1, 1)]);
-        let gateway = gateway(&stores, &provider).await;
+        let gateway = gateway(&stores, &provider, options).await;
         let command = CreatePlatform {
             name: "Acme".into(),
             initial_balance: balance,
@@ -104,7 +111,20 @@ impl World {
             platform,
             platform_id: made.platform.id,
             stores,
-            _dir: dir,
+            _dir: None,
+        }
+    }
+
+    /// Another gateway for the same platform, with the same provider.
+    #[cfg(feature = "testing")]
+    pub async fn beside(&self, stores: Stores, options: BillingOptions) -> Self {
+        Self {
+            gateway: gateway(&stores, &self.provider, options).await,
+            provider: self.provider.clone(),
+            platform: self.platform.clone(),
+            platform_id: self.platform_id,
+            stores,
+            _dir: None,
         }
     }
 
@@ -117,6 +137,12 @@ impl World {
     }
 
     pub async fn end_user(&self, usd: Option<i64>, tokens: Option<i64>) -> Payer {
+        let payer = self.end_user_without_budget().await;
+        self.give_budget(&payer, usd, tokens).await;
+        payer
+    }
+
+    pub async fn end_user_without_budget(&self) -> Payer {
         let local = self.gateway.local_operator();
         let command = CreateEndUser {
             external_id: "ada".into(),
@@ -131,6 +157,13 @@ impl World {
         let Upsert::Created(user) = made.end_user else {
             panic!("a new user")
         };
+        Payer {
+            key: made.raw_key,
+            end_user: Some(user.id),
+        }
+    }
+
+    pub async fn give_budget(&self, payer: &Payer, usd: Option<i64>, tokens: Option<i64>) {
         let terms = BudgetTerms {
             limits: Limits {
                 usd: usd.map(NanoUsd::new),
@@ -142,20 +175,7 @@ impl World {
             replenish: Limits::default(),
             low_balance: Limits::default(),
         };
-        let payer = Payer {
-            key: made.raw_key,
-            end_user: Some(user.id),
-        };
-        let command = BudgetOf {
-            end_user: EndUserRef::Id(user.id),
-            command: CreateBudget { terms },
-        };
-        self.gateway
-            .wallets()
-            .run(&local, self.platform_id, command)
-            .await
-            .unwrap();
-        payer
+        self.on_budget(payer, CreateBudget { terms }).await;
     }
 
     pub async fn debit(&self, payer: &Payer, usd: i64) {
@@ -293,23 +313,25 @@ impl World {
     }
 
     pub async fn newest_charge(&self) -> LedgerEntry {
+        let entry = self.entries().await.remove(0);
+        assert_eq!(entry.kind, EntryKind::Charge);
+        entry
+    }
+
+    /// The newest entries of the wallet.
+    pub async fn entries(&self) -> Vec<LedgerEntry> {
         let scope = self
             .gateway
             .local_operator()
             .manage(self.platform_id)
             .unwrap();
-        let page = Page { page: 1, limit: 1 };
-        let entry = self
-            .stores
-            .ledger
-            .wallet_entries(&scope, page)
-            .await
-            .unwrap()
-            .rows
-            .remove(0)
-            .entry;
-        assert_eq!(entry.kind, EntryKind::Charge);
-        entry
+        let page = Page {
+            page: 1,
+            limit: 100,
+        };
+        let entries = self.stores.ledger.wallet_entries(&scope, page).await;
+        let rows = entries.unwrap().rows;
+        rows.into_iter().map(|row| row.entry).collect()
     }
 
     /// Every settlement that is on its way is durable, and nothing is held.
@@ -339,7 +361,7 @@ impl World {
     /// The same stores under a new gateway; the old one and the answer under way are forgotten, not closed.
     pub async fn killed(self, under_way: Response<CallBody>) -> Self {
         std::mem::forget(under_way);
-        let gateway = gateway(&self.stores, &self.provider).await;
+        let gateway = gateway(&self.stores, &self.provider, BillingOptions::default()).await;
         let old = std::mem::replace(&mut { self.gateway }, gateway.clone());
         std::mem::forget(old);
         Self {
@@ -368,7 +390,7 @@ async fn stores(backend: Backend) -> (Stores, Option<tempfile::TempDir>) {
     }
 }
 
-async fn gateway(stores: &Stores, provider: &Scripted) -> Gateway {
+async fn gateway(stores: &Stores, provider: &Scripted, options: BillingOptions) -> Gateway {
     let registered = || Registered {
         provider: Arc::new(provider.clone()),
         transport: Arc::new(provider.clone()),
@@ -376,6 +398,7 @@ async fn gateway(stores: &Stores, provider: &Scripted) -> Gateway {
     };
     Gateway::builder()
         .stores(stores.clone())
+        .billing(options)
         .catalogue(Catalogue::default().extended(CATALOGUE).unwrap())
         .provider("one".parse().unwrap(), registered())
         .provider("two".parse().unwrap(), registered())
@@ -395,6 +418,6 @@ fn request(payer: &Payer, model: &str, stream: bool, limit: u64) -> Call {
     clippy::disallowed_methods,
     reason = "tests run calls beside each other"
 )]
-fn spawn<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+pub fn spawn<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
     tokio::spawn(future)
 }

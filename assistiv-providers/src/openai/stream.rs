@@ -11,16 +11,14 @@ use bytes::Bytes;
 use super::answer::{Answer, malformed, with_finish};
 use super::choice::{Choice, Finish};
 use super::classify;
-
-/// How much is read of a body that is no stream.
-const PAGE_BYTES_MAX: usize = 64 * 1024;
+use crate::page::Page;
 
 /// Decodes a stream of chunks.
 #[derive(Debug)]
 pub(super) struct StreamDecoder {
     answer: Answer,
     splitter: Splitter,
-    body: Body,
+    page: Page,
     head: Option<Head>,
     /// The chunk that tells the caller the usage, kept until the end: it is the last one and comes once.
     usage: Option<Bytes>,
@@ -40,17 +38,6 @@ enum Stage {
     Done,
 }
 
-/// What the body of the answer turned out to be.
-#[derive(Debug)]
-enum Body {
-    /// Nothing came yet.
-    Unknown,
-    /// A stream.
-    Events,
-    /// A JSON object or a page, in place of a stream.
-    Page(Vec<u8>),
-}
-
 /// Members that all chunks of a stream share, as JSON text.
 #[derive(Debug)]
 struct Head {
@@ -66,7 +53,7 @@ impl StreamDecoder {
         Self {
             answer,
             splitter,
-            body: Body::Unknown,
+            page: Page::default(),
             head: None,
             usage: None,
             stage: Stage::Open,
@@ -205,34 +192,11 @@ impl StreamDecoder {
         bytes.extend_from_slice(b"\n\n");
         bytes.into()
     }
-
-    /// Keeps the beginning of a body that is no stream. Says whether `chunk` was taken.
-    fn read_page(&mut self, chunk: &mut Bytes) -> Result<bool, ProviderError> {
-        if matches!(self.body, Body::Unknown) {
-            // Line ends before the first event mean nothing in a stream either.
-            let blank = chunk.iter().take_while(|b| b"\r\n".contains(b)).count();
-            *chunk = chunk.split_off(blank);
-            match chunk.first() {
-                None => return Ok(true),
-                // No field of an event begins so.
-                Some(b'{' | b'[' | b'<') => self.body = Body::Page(Vec::new()),
-                Some(_) => self.body = Body::Events,
-            }
-        }
-        let Body::Page(page) = &mut self.body else {
-            return Ok(false);
-        };
-        if page.len() + chunk.len() > PAGE_BYTES_MAX {
-            return Err(ProviderError::new(Kind::Malformed));
-        }
-        page.extend_from_slice(chunk);
-        Ok(true)
-    }
 }
 
 impl Decoder for StreamDecoder {
     fn push(&mut self, mut chunk: Bytes, out: &mut Output) -> Result<(), ProviderError> {
-        if self.read_page(&mut chunk)? {
+        if self.page.takes(&mut chunk)? {
             return Ok(());
         }
         let pushed = self.splitter.push(chunk).map_err(malformed);
@@ -251,8 +215,8 @@ impl Decoder for StreamDecoder {
     }
 
     fn finish(&mut self, out: &mut Output) -> Result<(), ProviderError> {
-        match &self.body {
-            Body::Page(page) => Err(page_error(page)),
+        match self.page.content() {
+            Some(page) => Err(page_error(page)),
             _ if self.stage == Stage::Done => Ok(()),
             _ if self.stage == Stage::Tail && self.answer.derives() => self.close(out),
             _ => self.end(out),

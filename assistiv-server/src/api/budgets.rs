@@ -1,6 +1,9 @@
 //! End users' budgets (`docs/api-design.md`).
 
 mod entry;
+mod refund;
+
+pub(super) use self::refund::refund;
 
 use assistiv_core::billing::{
     Budget, BudgetChanges, BudgetOf, BudgetTerms, CreateBudget, DebitBudget, Limits, Performed,

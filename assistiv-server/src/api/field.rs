@@ -41,6 +41,16 @@ pub(super) fn note(json: &str) -> Read<String> {
     Ok(text)
 }
 
+/// A remark that must say something.
+pub(super) fn said(json: &str) -> Read<String> {
+    let text = note(json)?;
+    if text.trim().is_empty() {
+        Err("must not be empty".to_owned())
+    } else {
+        Ok(text)
+    }
+}
+
 const NOTE_MAX: usize = 500;
 
 /// A string that is the text of a `T`.
@@ -91,6 +101,16 @@ pub(super) fn positive_usd(json: &str) -> Read<NanoUsd> {
         Ok(amount)
     } else {
         Err("must be greater than 0".to_owned())
+    }
+}
+
+/// An amount of either sign, from a number or a string.
+pub(super) fn signed_usd(json: &str) -> Read<NanoUsd> {
+    let amount = amount(json)?;
+    if amount.is_zero() {
+        Err("must not be 0".to_owned())
+    } else {
+        Ok(amount)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use assistiv_core::error::Reason;
-use assistiv_core::id::{KeyId, LlmConfigId};
+use assistiv_core::id::{EntryId, KeyId, LlmConfigId};
 use assistiv_core::tenancy::EndUserRef;
 use axum::extract::{FromRequestParts, RawPathParams};
 use http::request::Parts;
@@ -54,6 +54,16 @@ impl PathName for LlmConfigId {
     const PARAM: &'static str = "config_id";
     const REASON: Reason = Reason::LLM_CONFIG_NOT_FOUND;
     const WHAT: &'static str = "LLM config";
+
+    fn parse(segment: &str) -> Option<Self> {
+        Self::from_str(segment).ok()
+    }
+}
+
+impl PathName for EntryId {
+    const PARAM: &'static str = "transaction_id";
+    const REASON: Reason = Reason::TRANSACTION_NOT_FOUND;
+    const WHAT: &'static str = "transaction";
 
     fn parse(segment: &str) -> Option<Self> {
         Self::from_str(segment).ok()

@@ -1,17 +1,19 @@
 //! Platform wallets (`docs/api-design.md`).
 
+mod entry;
+
 use assistiv_core::billing::{
-    EntryKind, EntryWithBalance, PostedEntry, ReadWallet, TopUpWallet, UpdateWallet, Wallet,
+    AdjustWallet, Performed, ReadWallet, TopUpWallet, UpdateWallet, Wallet,
 };
 use assistiv_core::clock::Timestamp;
-use assistiv_core::id::{EndUserId, EntryId, LogId, PlatformId, WalletId};
-use assistiv_core::json::RawObject;
+use assistiv_core::id::{PlatformId, WalletId};
 use assistiv_core::money::NanoUsd;
 use axum::extract::State;
 use http::StatusCode;
 use serde::Serialize;
 
-use super::caller::OnPlatform;
+use self::entry::EntryView;
+use super::caller::{OnPlatform, OperatorOn};
 use super::form::Form;
 use super::idempotency::{IdempotencyKey, replayable};
 use super::refusal::{Handled, Refusal};
@@ -31,22 +33,6 @@ pub(super) struct WalletView<'a> {
     is_active: bool,
     created_at: Timestamp,
     updated_at: Timestamp,
-}
-
-/// An entry of a wallet on the wire.
-#[derive(Serialize)]
-struct EntryView<'a> {
-    id: EntryId,
-    r#type: &'static str,
-    /// A magnitude, but for `adjustment`, which is signed.
-    amount: NanoUsd,
-    balance_after: NanoUsd,
-    description: Option<String>,
-    created_at: Timestamp,
-    log_id: Option<LogId>,
-    end_user_id: Option<EndUserId>,
-    reversed_transaction_id: Option<EntryId>,
-    metadata: &'a RawObject,
 }
 
 #[derive(Serialize)]
@@ -76,66 +62,6 @@ impl WalletView<'_> {
             created_at: wallet.created_at,
             updated_at: wallet.updated_at,
         }
-    }
-}
-
-impl<'a> EntryView<'a> {
-    fn listed(row: &'a EntryWithBalance, model: Option<&str>) -> Self {
-        let entry = &row.entry;
-        let change = entry.wallet.map(|(_, amount)| amount).unwrap_or_default();
-        let description = match &entry.metered {
-            Some(metered) if entry.kind == EntryKind::Charge => {
-                let tokens = metered.input_tokens.saturating_add(metered.output_tokens);
-                let model = model.map(|slug| format!(" ({slug})")).unwrap_or_default();
-                Some(format!("Inference: {tokens} tokens{model}"))
-            }
-            _ => entry.reason.clone(),
-        };
-        Self {
-            id: entry.uid,
-            r#type: kind(entry.kind),
-            amount: shown(entry.kind, change),
-            balance_after: row.remaining_after.usd,
-            description,
-            created_at: entry.created_at,
-            // A charge and its log row share their id.
-            log_id: (entry.kind == EntryKind::Charge).then_some(entry.uid),
-            end_user_id: entry.end_user_id,
-            reversed_transaction_id: entry.refers_to,
-            metadata: &entry.metadata,
-        }
-    }
-
-    fn posted(entry: &'a PostedEntry) -> Self {
-        Self {
-            id: entry.id,
-            r#type: kind(entry.kind),
-            amount: shown(entry.kind, entry.amount_usd),
-            balance_after: entry.remaining_usd_after,
-            description: entry.reason.clone(),
-            created_at: entry.created_at,
-            log_id: None,
-            end_user_id: None,
-            reversed_transaction_id: None,
-            metadata: &entry.metadata,
-        }
-    }
-}
-
-fn kind(kind: EntryKind) -> &'static str {
-    match kind {
-        EntryKind::Charge => "llm_usage",
-        EntryKind::Refund => "refund",
-        EntryKind::TopUp => "top_up",
-        _ => "adjustment",
-    }
-}
-
-fn shown(entry: EntryKind, change: NanoUsd) -> NanoUsd {
-    if kind(entry) != "adjustment" && change < NanoUsd::ZERO {
-        change.negated()
-    } else {
-        change
     }
 }
 
@@ -213,6 +139,36 @@ pub(super) async fn top_up(
         .wallets()
         .run(&on.principal, on.platform, command)
         .await?;
+    with_entry(&performed)
+}
+
+/// `POST /v1/admin/platforms/{platform_id}/wallet/adjust`
+pub(super) async fn adjust(
+    State(state): State<ApiState>,
+    OperatorOn(on): OperatorOn,
+    key: IdempotencyKey,
+    mut form: Form,
+) -> Handled {
+    let request = key.of(&form);
+    let amount = form.required("amount", field::signed_usd);
+    let reason = form.required("reason", field::said);
+    let command = form.build(|| {
+        Some(AdjustWallet {
+            platform: on.platform,
+            amount: amount?,
+            reason: reason?,
+            request,
+        })
+    })?;
+    let performed = state
+        .gateway
+        .wallets()
+        .run(&on.principal, (), command)
+        .await?;
+    with_entry(&performed)
+}
+
+fn with_entry(performed: &Performed) -> Handled {
     let outcome = &performed.outcome;
     let (Some(wallet), Some(entry)) = (&outcome.wallet, outcome.entries.first()) else {
         return Err(Refusal::internal("the outcome has no wallet or no entry"));
@@ -222,92 +178,4 @@ pub(super) async fn top_up(
         transaction: EntryView::posted(entry),
     };
     replayable(answer::one(StatusCode::OK, view)?, performed.replayed)
-}
-
-#[cfg(test)]
-mod tests {
-    use assistiv_core::billing::{Amounts, ChargeFlags, EntrySource, LedgerEntry, Metered};
-    use assistiv_core::id::{AccountId, ModelId, PriceId};
-    use assistiv_core::money::Markup;
-
-    use super::*;
-
-    fn entry(kind: EntryKind, change: i64) -> EntryWithBalance {
-        let metered = Metered {
-            model_id: ModelId::new(),
-            price_id: PriceId::new(),
-            input_tokens: 100,
-            cached_tokens: 40,
-            output_tokens: 65,
-            markup: Markup::NONE,
-        };
-        let entry = LedgerEntry {
-            uid: EntryId::new(),
-            kind,
-            source: EntrySource::Inference,
-            platform_id: PlatformId::new(),
-            end_user_id: None,
-            wallet: Some((AccountId(1), NanoUsd::new(change))),
-            budget: None,
-            refers_to: None,
-            flags: ChargeFlags::default(),
-            posted_by: None,
-            metered: (kind == EntryKind::Charge).then_some(metered),
-            idempotency_key: None,
-            reason: Some("why".to_owned()),
-            metadata: RawObject::new(),
-            created_at: Timestamp::from_micros(0),
-        };
-        let remaining_after = Amounts::usd(NanoUsd::new(187_412_955_000));
-        EntryWithBalance {
-            entry,
-            remaining_after,
-            limit_after: Amounts::ZERO,
-        }
-    }
-
-    fn json(row: &EntryWithBalance, model: Option<&str>) -> String {
-        serde_json::to_string(&EntryView::listed(row, model)).unwrap()
-    }
-
-    #[test]
-    fn a_charge_is_a_magnitude_that_names_tokens_and_model() {
-        let row = entry(EntryKind::Charge, -45_000);
-        let text = json(&row, Some("gpt-4o-mini"));
-        let shown = "\"type\":\"llm_usage\",\"amount\":0.000045,\"balance_after\":187.412955,\
-            \"description\":\"Inference: 165 tokens (gpt-4o-mini)\"";
-        assert!(text.contains(shown), "{text}");
-        assert!(
-            text.contains(&format!("\"log_id\":\"{}\"", row.entry.uid)),
-            "{text}"
-        );
-        assert!(json(&row, None).contains("\"Inference: 165 tokens\""));
-    }
-
-    #[test]
-    fn adjustments_alone_are_signed() {
-        for (kind, change, shown) in [
-            (
-                EntryKind::Correction,
-                -1_000,
-                "\"type\":\"adjustment\",\"amount\":-0.000001",
-            ),
-            (
-                EntryKind::Refund,
-                1_000,
-                "\"type\":\"refund\",\"amount\":0.000001",
-            ),
-            (
-                EntryKind::TopUp,
-                1_000,
-                "\"type\":\"top_up\",\"amount\":0.000001",
-            ),
-        ] {
-            let text = json(&entry(kind, change), None);
-            assert!(
-                text.contains(shown) && text.contains("\"description\":\"why\""),
-                "{text}"
-            );
-        }
-    }
 }

@@ -58,6 +58,14 @@ impl ApiError {
         self
     }
 
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(super) fn message(&self) -> &str {
+        &self.error.message
+    }
+
     /// `{"error": …}`, as a body or as a stream's frame.
     pub(super) fn json(&self) -> String {
         wire::json(&Envelope { error: &self.error })

@@ -1,18 +1,17 @@
 //! OpenAI's Chat Completions and model list.
 
-use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::Mock;
 use super::answer::{Answer, Content};
-use super::body::Step;
 use super::errors::{self, ApiError};
 use super::knobs::{Fault, Knobs, UsageReport};
-use super::reply::{Call, Head, Reply};
+use super::reply::{Call, Reply};
 use super::request::ChatRequest;
 use super::stats::{Outcome, Tokens};
+use super::stream::{Frame, Script};
 use super::wire::{self, Choice, Completion, Function, Message, ToolCall, Usage};
 
 /// 2026-01-01T00:00:00Z; answers are made one second after another, so that they do not depend
@@ -20,12 +19,6 @@ use super::wire::{self, Choice, Completion, Function, Message, ToolCall, Usage};
 const CREATED_BASE: u64 = 1_767_225_600;
 
 const MODELS: [&str; 2] = ["mock-large", "mock-small"];
-
-const BAD_GATEWAY_PAGE: &str = "<!DOCTYPE html>\n<html><head><title>502 Bad Gateway</title></head>\
-    <body><center><h1>502 Bad Gateway</h1></center><hr><center>cloudflare</center></body></html>\n";
-
-const COMMENT: &str = ": keep-alive";
-const UNKNOWN_EVENT: &str = "event: mock.unknown";
 
 /// One completion: everything its JSON and its stream have in common.
 struct Chat<'a> {
@@ -35,13 +28,6 @@ struct Chat<'a> {
     knobs: &'a Knobs,
     answer: Answer,
     tokens: Tokens,
-}
-
-/// A stream's frame, before it is written as SSE.
-struct Frame {
-    data: String,
-    /// Holds text or arguments: it is paused for, and halves are counted by it.
-    is_content: bool,
 }
 
 /// Answers one call.
@@ -84,10 +70,10 @@ fn chat(call: &Call<'_>, key: &str) -> Result<Reply, ApiError> {
     let request = ChatRequest::parse(call.body)?;
     let (knobs, words) = Knobs::parse(&request.user_text())
         .map_err(|error| errors::invalid("messages", error.to_string()))?;
-    let mut reply = match knobs.fault {
+    let reply = match knobs.fault {
         Some(Fault::Status(status)) => errors::with_status(status, &request.model, key).into(),
         Some(Fault::Quota) => errors::quota().into(),
-        Some(Fault::Html) => Reply::html(StatusCode::BAD_GATEWAY, BAD_GATEWAY_PAGE),
+        Some(Fault::Html) => Reply::bad_gateway(),
         _ => {
             let chat = Chat::new(call.number, &request, &knobs, words);
             if request.streams() {
@@ -97,13 +83,7 @@ fn chat(call: &Call<'_>, key: &str) -> Result<Reply, ApiError> {
             }
         }
     };
-    reply.secret_header = knobs.secret_header;
-    reply.head = match (knobs.fault, knobs.first) {
-        (Some(Fault::Hang), _) => Head::Never,
-        (_, Some(pause)) => Head::After(pause),
-        (_, None) => Head::Now,
-    };
-    Ok(reply)
+    Ok(reply.paced(&knobs))
 }
 
 // === impl Chat ===
@@ -138,54 +118,18 @@ impl<'a> Chat<'a> {
         };
         let choices = (0..self.request.choices()).map(choice).collect();
         let body = self.completion("chat.completion", choices, self.usage().map(Some));
-        match self.knobs.fault {
-            Some(Fault::Garbage) => {
-                Reply::json(StatusCode::OK, "upstream says hello", Outcome::Failed)
-            }
-            Some(Fault::HangMid) => Reply::half_json(body, Step::Hang),
-            Some(Fault::Cut) => Reply::half_json(body, Step::Cut),
-            _ => Reply::json(StatusCode::OK, body, self.charged()),
-        }
+        Reply::whole_json(body, self.knobs, self.charged())
     }
 
     fn stream(&self) -> Reply {
-        let mut frames = self.frames();
-        let half = half_of(&frames);
-        let mut done = !self.knobs.no_done;
-        let mut last = None;
-        let mut outcome = Outcome::Failed;
-        match self.knobs.fault {
-            Some(Fault::ErrorFirst) => {
-                frames = vec![Frame::other(errors::server_error().json())];
-                done = false;
-            }
-            Some(Fault::ErrorMid) => {
-                frames.truncate(half);
-                frames.push(Frame::other(errors::server_error().json()));
-                done = false;
-            }
-            Some(Fault::EndEarly) => {
-                frames.truncate(half);
-                done = false;
-            }
-            Some(fault @ (Fault::HangMid | Fault::Cut)) => {
-                frames.truncate(half);
-                last = Some(if fault == Fault::Cut {
-                    Step::Cut
-                } else {
-                    Step::Hang
-                });
-                done = false;
-            }
-            Some(Fault::Garbage) => frames.insert(half, Frame::other("{\"id\": mock".to_owned())),
-            _ => outcome = self.charged(),
-        }
-        if done {
-            frames.push(Frame::other("[DONE]".to_owned()));
-        }
-        let mut steps = self.steps(frames);
-        steps.extend(last);
-        Reply::stream(steps, outcome)
+        let script = Script {
+            frames: self.frames(),
+            end: Frame::other("[DONE]".to_owned()),
+            error: Frame::other(errors::server_error().json()),
+            garbage: Frame::other("{\"id\": mock".to_owned()),
+            charged: self.charged(),
+        };
+        script.play(self.knobs)
     }
 
     /// The frames of a sound stream up to `[DONE]`.
@@ -193,10 +137,7 @@ impl<'a> Chat<'a> {
         let mut frames = Vec::new();
         for index in 0..self.request.choices() {
             let other = |delta| Frame::other(self.chunk(index, delta, None));
-            let content = |delta| Frame {
-                is_content: true,
-                ..other(delta)
-            };
+            let content = |delta| Frame::content(self.chunk(index, delta, None));
             match &self.answer.content {
                 Content::Text(pieces) => {
                     frames.push(other(json!({"role": "assistant", "content": ""})));
@@ -236,25 +177,6 @@ impl<'a> Chat<'a> {
             frames.push(Frame::other(chunk));
         }
         frames
-    }
-
-    fn steps(&self, frames: Vec<Frame>) -> Vec<Step> {
-        let eol = if self.knobs.crlf { "\r\n" } else { "\n" };
-        let write = |text: String| Step::Write(Bytes::from(text));
-        let mut steps = Vec::with_capacity(frames.len());
-        for (at, frame) in frames.into_iter().enumerate() {
-            if self.knobs.comments && at > 0 {
-                steps.push(write(format!("{COMMENT}{eol}{eol}")));
-            }
-            if self.knobs.comments && at == 1 {
-                steps.push(write(format!("{UNKNOWN_EVENT}{eol}data: {{}}{eol}{eol}")));
-            }
-            if let Some(pause) = self.knobs.delay.filter(|_| frame.is_content) {
-                steps.push(Step::Pause(pause));
-            }
-            steps.push(write(format!("data: {}{eol}{eol}", frame.data)));
-        }
-        steps
     }
 
     fn chunk(&self, index: usize, delta: Value, finish_reason: Option<&'static str>) -> String {
@@ -308,29 +230,4 @@ impl<'a> Chat<'a> {
     fn charged(&self) -> Outcome {
         Outcome::Finished(Some((self.request.model.clone(), self.tokens)))
     }
-}
-
-// === impl Frame ===
-
-impl Frame {
-    fn other(data: String) -> Self {
-        Self {
-            data,
-            is_content: false,
-        }
-    }
-}
-
-/// How many frames make half of the stream: up to the middle content frame, at least one.
-fn half_of(frames: &[Frame]) -> usize {
-    let content = frames.iter().filter(|frame| frame.is_content).count();
-    let middle = content.div_ceil(2).checked_sub(1);
-    let at = |nth| {
-        let mut indexes = frames
-            .iter()
-            .enumerate()
-            .filter(|(_, frame)| frame.is_content);
-        indexes.nth(nth).map(|(index, _)| index + 1)
-    };
-    middle.and_then(at).unwrap_or(1)
 }

@@ -8,10 +8,16 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use super::body::{ScriptBody, Step};
+use super::knobs::{Fault, Knobs};
 use super::stats::{Exchange, Outcome};
 
+const BAD_GATEWAY_PAGE: &str = "<!DOCTYPE html>\n<html><head><title>502 Bad Gateway</title></head>\
+    <body><center><h1>502 Bad Gateway</h1></center><hr><center>cloudflare</center></body></html>\n";
+
 /// What describes the gateway's own account, which no caller may see.
-const ACCOUNT_HEADERS: [(&str, &str); 10] = [
+const ACCOUNT_HEADERS: [(&str, &str); 12] = [
+    ("anthropic-organization-id", "org-mock"),
+    ("anthropic-ratelimit-requests-limit", "50"),
     ("openai-organization", "org-mock"),
     ("openai-project", "proj_mock"),
     ("openai-processing-ms", "7"),
@@ -43,7 +49,7 @@ pub(super) enum Head {
 #[derive(Debug)]
 pub(super) struct Reply {
     pub(super) head: Head,
-    pub(super) secret_header: bool,
+    secret_header: bool,
     status: StatusCode,
     kind: Kind,
     steps: Vec<Step>,
@@ -64,13 +70,38 @@ impl Reply {
         Self::whole(status, "application/json", body.into(), outcome)
     }
 
-    pub(super) fn html(status: StatusCode, body: &'static str) -> Self {
-        let body = Bytes::from_static(body.as_bytes());
-        Self::whole(status, "text/html; charset=UTF-8", body, Outcome::Failed)
+    /// A page of something between the gateway and the provider.
+    pub(super) fn bad_gateway() -> Self {
+        let body = Bytes::from_static(BAD_GATEWAY_PAGE.as_bytes());
+        let kind = "text/html; charset=UTF-8";
+        Self::whole(StatusCode::BAD_GATEWAY, kind, body, Outcome::Failed)
+    }
+
+    /// An answer that is not streamed, as the knobs want it.
+    pub(super) fn whole_json(body: String, knobs: &Knobs, charged: Outcome) -> Self {
+        match knobs.fault {
+            Some(Fault::Garbage) => {
+                Self::json(StatusCode::OK, "upstream says hello", Outcome::Failed)
+            }
+            Some(Fault::HangMid) => Self::half_json(body, Step::Hang),
+            Some(Fault::Cut) => Self::half_json(body, Step::Cut),
+            _ => Self::json(StatusCode::OK, body, charged),
+        }
+    }
+
+    /// The answer with the head that the knobs want.
+    pub(super) fn paced(mut self, knobs: &Knobs) -> Self {
+        self.secret_header = knobs.secret_header;
+        self.head = match (knobs.fault, knobs.first) {
+            (Some(Fault::Hang), _) => Head::Never,
+            (_, Some(pause)) => Head::After(pause),
+            (_, None) => Head::Now,
+        };
+        self
     }
 
     /// A JSON answer whose second half never comes: `then` happens instead.
-    pub(super) fn half_json(body: impl Into<Bytes>, then: Step) -> Self {
+    fn half_json(body: impl Into<Bytes>, then: Step) -> Self {
         let body = body.into();
         let mut reply = Self::json(StatusCode::OK, body.clone(), Outcome::Failed);
         reply.steps = vec![Step::Write(body.slice(..body.len() / 2)), then];

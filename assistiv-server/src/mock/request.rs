@@ -54,6 +54,11 @@ struct StreamOptions {
 impl ChatRequest {
     pub(super) fn parse(body: &[u8]) -> Result<Self, ApiError> {
         let body: Value = serde_json::from_slice(body).map_err(|_| errors::not_json())?;
+        Self::read(body)
+    }
+
+    /// Reads a body of OpenAI's format.
+    pub(super) fn read(body: Value) -> Result<Self, ApiError> {
         for param in ["model", "messages"] {
             if body.get(param).is_none_or(Value::is_null) {
                 return Err(errors::missing(param));

@@ -5,11 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
+use http::{HeaderMap, HeaderName};
 use serde_json::Value;
 use tokio::sync::watch;
+
+/// Where Anthropic's clients put their key.
+pub(super) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 const RECORDED_MAX: usize = 256;
 const RECORDED_BYTES_MAX: usize = 64 << 20;
@@ -122,8 +125,10 @@ impl Shared {
 
     pub(super) fn record(&self, parts: &Parts, body: &Bytes) {
         let mut headers = parts.headers.clone();
-        if let Some(key) = headers.get_mut(AUTHORIZATION) {
-            key.set_sensitive(true);
+        for name in [AUTHORIZATION, API_KEY] {
+            if let Some(key) = headers.get_mut(name) {
+                key.set_sensitive(true);
+            }
         }
         let path = parts
             .uri

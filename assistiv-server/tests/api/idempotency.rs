@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 use tokio::task::JoinSet;
 
+use crate::doubt;
 use crate::support::{Answer, App, STORES, Tenant, User};
 
 const BUDGET: &str = r#"{"max_usd":100,"max_tokens":1000}"#;
@@ -122,19 +123,86 @@ async fn a_refused_request_leaves_the_key_unused() {
     }
 }
 
+/// A request that moves money: who sends it, where, and what.
+struct Request {
+    key: String,
+    path: String,
+    body: String,
+    /// The same request about another amount or in the other way.
+    other: String,
+}
+
+/// One request for each operation that takes a key, on things of their own.
+async fn one_of_each(app: &App) -> (Tenant, String, Vec<Request>) {
+    let (tenant, user, budget) = with_budget(app).await;
+    let charge = doubt::charge(app, &tenant, Some(&user), 1_000_000_000, 2_000_000_000, 5).await;
+    let doubtful = doubt::charge(app, &tenant, None, 3_000_000_000, 0, 5).await;
+    doubt::sweep(app).await;
+    let request = |key: &str, path: String, body: &str, other: &str| Request {
+        key: key.to_owned(),
+        path,
+        body: body.to_owned(),
+        other: other.to_owned(),
+    };
+    let (own, operator) = (&tenant.key, &app.operator);
+    let requests = vec![
+        request(
+            own,
+            tenant.path("/wallet/topup"),
+            r#"{"amount":1}"#,
+            r#"{"amount":1.000000001}"#,
+        ),
+        request(
+            own,
+            format!("{budget}/topup"),
+            r#"{"amount_usd":1}"#,
+            r#"{"amount_usd":2}"#,
+        ),
+        request(
+            own,
+            format!("{budget}/debit"),
+            r#"{"amount_usd":1}"#,
+            r#"{"amount_usd":1,"amount_tokens":1}"#,
+        ),
+        request(
+            operator,
+            format!("/v1/admin/platforms/{}/wallet/adjust", tenant.id),
+            r#"{"amount":-0.5,"reason":"x"}"#,
+            r#"{"amount":-0.5,"reason":"y"}"#,
+        ),
+        request(
+            own,
+            format!("{budget}/transactions/{charge}/refund"),
+            r#"{"amount_usd":1}"#,
+            r#"{"amount_usd":0.9}"#,
+        ),
+        request(
+            operator,
+            format!("/v1/admin/billing/unconfirmed/{doubtful}/resolve"),
+            r#"{"resolution":"refund"}"#,
+            r#"{"resolution":"stands"}"#,
+        ),
+    ];
+    (tenant, budget, requests)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many_at_once_have_one_effect_and_one_answer() {
     for store in STORES {
         let app = Arc::new(App::new(store).await);
-        let (tenant, _, budget) = with_budget(&app).await;
-        for (path, body) in [
-            (format!("{budget}/topup"), r#"{"amount_usd":1}"#),
-            (tenant.path("/wallet/topup"), r#"{"amount":1}"#),
-        ] {
+        let (tenant, budget, requests) = one_of_each(&app).await;
+        // All under one key: each operation is independent of the others.
+        for request in requests {
+            let Request {
+                key,
+                path,
+                body,
+                other,
+            } = request;
             let mut running = JoinSet::new();
-            for _ in 0..32 {
-                let (app, key, path) = (app.clone(), tenant.key.clone(), path.clone());
-                running.spawn(async move { send(&app, &key, "POST", &path, body, "many").await });
+            for _ in 0..64 {
+                let (app, key, path, body) = (app.clone(), key.clone(), path.clone(), body.clone());
+                running.spawn(async move { send(&app, &key, "POST", &path, &body, "many").await });
             }
             let answers = running.join_all().await;
             assert_eq!(
@@ -148,16 +216,82 @@ async fn many_at_once_have_one_effect_and_one_answer() {
                     (200, &answers[0].text)
                 );
             }
+            send(&app, &key, "POST", &path, &other, "many")
+                .await
+                .refused(409, "idempotency_key_reused");
         }
+        let read = app.get(&tenant.key, &budget).await.data(200);
         assert_eq!(
-            app.get(&tenant.key, &budget).await.data(200)["max_usd"],
-            json!(101.0)
+            (&read["max_usd"], &read["used_usd"]),
+            (&json!(101.0), &json!(2.0))
         );
+        // 10 − 4 charged + 1 − 0.5 + half of the first charge + the second.
         let wallet = app
             .get(&tenant.key, &tenant.path("/wallet"))
             .await
             .data(200);
-        assert_eq!(wallet["balance"], json!(11.0));
+        assert_eq!(wallet["balance"], json!(10.0));
+    }
+}
+
+#[tokio::test]
+async fn the_same_body_about_another_transaction_is_another_request() {
+    for store in STORES {
+        let app = App::new(store).await;
+        let (tenant, user, budget) = with_budget(&app).await;
+        let mut refused = Vec::new();
+        for number in 0..2 {
+            let charge = doubt::charge(&app, &tenant, Some(&user), 1_000, 2_000, 5).await;
+            let path = format!("{budget}/transactions/{charge}/refund");
+            let answer = send(&app, &tenant.key, "POST", &path, "{}", "same").await;
+            match number {
+                0 => drop(answer.data(200)),
+                _ => refused.push(answer),
+            }
+        }
+        refused[0].refused(409, "idempotency_key_reused");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_refund_or_resolution_leaves_the_key_unused() {
+    for store in STORES {
+        let app = App::new(store).await;
+        let (tenant, _, requests) = one_of_each(&app).await;
+        let refund = &requests[4];
+        let too_much = r#"{"amount_usd":2.000000001}"#;
+        send(&app, &refund.key, "POST", &refund.path, too_much, "k")
+            .await
+            .refused(409, "already_refunded");
+        let adjust = &requests[3];
+        let too_much = r#"{"amount":-100,"reason":"x"}"#;
+        send(&app, &adjust.key, "POST", &adjust.path, too_much, "k")
+            .await
+            .refused(409, "insufficient_balance");
+        let unknown = format!("/v1/admin/billing/unconfirmed/{}/resolve", tenant.id);
+        send(
+            &app,
+            &adjust.key,
+            "POST",
+            &unknown,
+            r#"{"resolution":"stands"}"#,
+            "k",
+        )
+        .await
+        .refused(404, "transaction_not_found");
+        for request in &requests {
+            let answer = send(
+                &app,
+                &request.key,
+                "POST",
+                &request.path,
+                &request.body,
+                "k",
+            )
+            .await;
+            answer.data(200);
+            assert!(!is_replay(&answer), "{}", request.path);
+        }
     }
 }
 
@@ -220,13 +354,15 @@ async fn amounts_that_differ_below_a_doubles_precision_are_different_bodies() {
         let app = App::new(store).await;
         let (tenant, _, _) = with_budget(&app).await;
         let path = tenant.path("/wallet/topup");
-        let first = r#"{"amount":99999999.000000001}"#;
+        // As doubles, amounts above 9,007,199 USD cannot be told apart by a nano-dollar.
+        let first = r#"{"amount":9007199.254740993}"#;
         send(&app, &tenant.key, "POST", &path, first, "k")
             .await
             .data(200);
         for other in [
-            r#"{"amount":99999999.000000002}"#,
-            r#"{"amount":"99999999.000000001"}"#,
+            r#"{"amount":9007199.254740992}"#,
+            r#"{"amount":9007199.254740994}"#,
+            r#"{"amount":"9007199.254740993"}"#,
         ] {
             let answer = send(&app, &tenant.key, "POST", &path, other, "k").await;
             answer.refused(409, "idempotency_key_reused");

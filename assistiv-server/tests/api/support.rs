@@ -36,6 +36,8 @@ pub(crate) struct Setup {
 /// A gateway with its routes.
 pub(crate) struct App {
     router: Router,
+    /// The gateway behind it.
+    pub(crate) gateway: Gateway,
     pub(crate) operator: String,
     /// Every body that was answered, to be searched for secrets.
     pub(crate) seen: Mutex<Vec<String>>,
@@ -79,8 +81,9 @@ impl App {
             let options = SqlOptions::sqlite(directory.path().join("test.db"));
             builder = builder.stores(SqlStore::open(options).await.unwrap().stores());
         }
+        let gateway = builder.build().await.unwrap();
         let state = ApiState {
-            gateway: builder.build().await.unwrap(),
+            gateway: gateway.clone(),
             docs_url: "https://gateway.test".into(),
             body: BodyLimits {
                 bytes: 64 << 10,
@@ -90,6 +93,7 @@ impl App {
         };
         Self {
             router: router(state),
+            gateway,
             operator: operator.reveal().to_owned(),
             seen: Mutex::default(),
             _directory: directory,

@@ -2,10 +2,12 @@
 
 mod budget;
 mod entry;
+mod refund;
 mod reset;
 mod terms;
 mod wallet;
 
 pub use self::budget::decide_budget;
+pub use self::refund::decide_refund;
 pub use self::reset::decide_reset;
 pub use self::wallet::decide_wallet;

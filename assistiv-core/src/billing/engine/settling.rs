@@ -23,6 +23,7 @@ use crate::billing::amounts::Amounts;
 use crate::billing::ledger::{BudgetLegs, EntryKind, LedgerEntry};
 use crate::billing::store::{Lane, LedgerStore, OpenStream, SettleBatch};
 use crate::id::{AccountId, EntryId, LogId, NodeId};
+use crate::logs::Fate;
 use crate::store::StoreError;
 
 const RETRY_FIRST: Duration = Duration::from_millis(20);
@@ -56,6 +57,8 @@ pub(crate) struct Settlement {
     /// Whether a record of the stream may have been sent.
     pub(crate) opened: bool,
     pub(crate) ticket: Arc<Ticket>,
+    /// Tells the log what becomes of the charge; dropped with a settlement that is not posted.
+    pub(crate) fate: Option<Fate>,
     pub(crate) ack: Option<Ack>,
     pub(crate) permit: Option<OwnedSemaphorePermit>,
 }
@@ -264,6 +267,9 @@ impl SettleLane {
             }
         }
         for settlement in pending.settled {
+            if let Some(fate) = &settlement.fate {
+                fate.billed();
+            }
             for (slice, amount) in &settlement.debits {
                 slice.flushed(*amount);
                 if settlement.entry.kind == EntryKind::Refund {
@@ -408,6 +414,7 @@ impl Settlement {
             debits,
             opened: false,
             ticket: Arc::default(),
+            fate: None,
             ack: None,
             permit: self.permit,
         }

@@ -9,6 +9,7 @@ use crate::billing::engine::{Ack, DeliveryToken, Engine, Epoch, Ticket};
 use crate::billing::meter::CountMethod;
 use crate::billing::options::{DeliveryGate, GateTimeoutAction, OutagePolicy};
 use crate::billing::{FundError, Legs, Usage};
+use crate::logs::DeliveryNote;
 
 /// Resolves when content may go out: the record that the answer began is durable.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub struct OpenGate(pub(super) Gate);
 pub struct SettleGate {
     pub(super) gate: Gate,
     pub(super) ticket: Arc<Ticket>,
+    /// Tells the log when the answer does not go out.
+    pub(super) note: Option<DeliveryNote>,
     pub(super) usage: Usage,
     pub(super) method: CountMethod,
     pub(super) legs: Legs,
@@ -144,6 +147,7 @@ impl SettleGate {
         Self {
             gate: Gate::Open,
             ticket: Arc::default(),
+            note: None,
             usage: Usage::default(),
             method: CountMethod::Reported,
             legs: Legs::ZERO,
@@ -164,7 +168,7 @@ impl SettleGate {
         };
         match self.gate.wait().await {
             Ok(delivery) => Ok(settled(delivery)),
-            Err(_) if self.ticket.withdraw() => Err(UNCERTAIN),
+            Err(_) if self.ticket.withdraw() => Err(undelivered(self.note)),
             // It became durable in the very moment in which the wait ended: the token is here, or on its way.
             Err(Unanswered::Late(_ack)) => Ok(settled(Delivery::Early { _ack })),
             Err(Unanswered::GivenUp) => Ok(settled(Delivery::Unrecorded)),
@@ -177,7 +181,8 @@ impl SettleGate {
     /// [`FundError::Uncertain`] when the database stays away; the stream must end with an error, and its charge
     /// stays in the queue.
     pub async fn stream(self) -> Result<Settled, FundError> {
-        let delivery = self.gate.wait().await.map_err(|_| UNCERTAIN)?;
+        let delivery = self.gate.wait().await;
+        let delivery = delivery.map_err(|_| undelivered(self.note))?;
         Ok(Settled {
             usage: self.usage,
             method: self.method,
@@ -185,6 +190,14 @@ impl SettleGate {
             _delivery: delivery,
         })
     }
+}
+
+/// The answer, or its end, does not go out.
+fn undelivered(note: Option<DeliveryNote>) -> FundError {
+    if let Some(note) = note {
+        note.undelivered();
+    }
+    UNCERTAIN
 }
 
 const UNCERTAIN: FundError = FundError::Uncertain { cause: None };

@@ -188,6 +188,7 @@ impl Billing {
             legs,
             lowered_to,
             meter,
+            log: None,
             accepted: false,
             opened: false,
             checkpoint_at: Instant::now(),

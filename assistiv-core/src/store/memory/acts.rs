@@ -1,9 +1,12 @@
 //! Acts on wallets and budgets: the shared rules decide, the books are written.
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use super::books::{Books, WalletRow};
 use crate::billing::{
     ActContext, ActOutcome, ActRefusal, Amounts, Applied, Budget, BudgetState, Idempotency,
-    LedgerAct, NewBudget, NewWallet, Wallet, decide_budget, decide_wallet,
+    LedgerAct, NewBudget, NewWallet, Wallet, WalletState, decide_budget, decide_wallet,
 };
 use crate::clock::Timestamp;
 use crate::id::{AccountId, EndUserId, EntryId, PlatformId};
@@ -14,11 +17,12 @@ use crate::store::StoreError;
 /// What an act did, for repeats of its request.
 pub(super) struct StoredOutcome {
     request_hash: [u8; 32],
-    outcome: ActOutcome,
+    /// As text, which is how a database keeps it.
+    body: String,
     account: Option<AccountId>,
 }
 
-type Decided = Result<Result<Applied, ActRefusal>, StoreError>;
+pub(super) type Decided = Result<Result<Applied, ActRefusal>, StoreError>;
 
 // === impl Books ===
 
@@ -33,24 +37,60 @@ impl Books {
         idempotency: Option<Idempotency>,
         now: Timestamp,
     ) -> Decided {
-        if let Some(key) = idempotency
-            && let Some(stored) = self.outcomes.get(&key.scope_hash)
-        {
-            return Ok(stored.replay(&key));
+        match self.stored(idempotency) {
+            Ok(Some(stored)) => return stored.replay().map(Ok),
+            Ok(None) => {}
+            Err(refusal) => return Ok(Err(refusal)),
         }
-        let result = match act.end_user() {
-            None => self.act_on_wallet(platform_id, act, context, now),
-            Some(end_user) => self.act_on_budget(platform_id, end_user, act, context, now),
+        let result = match act {
+            LedgerAct::RefundDebit {
+                end_user,
+                debit,
+                refund,
+            } => self.refund_debit(platform_id, *end_user, *debit, *refund, context, now),
+            _ => match act.end_user() {
+                None => self.act_on_wallet(platform_id, act, context, now),
+                Some(end_user) => self.act_on_budget(platform_id, end_user, act, context, now),
+            },
         };
-        if let (Some(key), Ok(Ok(applied))) = (idempotency, &result) {
+        if let Ok(Ok(applied)) = &result {
+            self.keep(idempotency, &applied.outcome, applied.account)?;
+        }
+        result
+    }
+
+    /// What an earlier request with this key did.
+    pub(super) fn stored(
+        &self,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Option<&StoredOutcome>, ActRefusal> {
+        let Some(key) = idempotency else {
+            return Ok(None);
+        };
+        match self.outcomes.get(&key.scope_hash) {
+            Some(stored) if stored.request_hash != key.request_hash => Err(ActRefusal::KeyReused),
+            stored => Ok(stored),
+        }
+    }
+
+    /// Keeps what a request did, for its repeats.
+    pub(super) fn keep(
+        &mut self,
+        idempotency: Option<Idempotency>,
+        outcome: &impl Serialize,
+        account: Option<AccountId>,
+    ) -> Result<(), StoreError> {
+        if let Some(key) = idempotency {
+            let body = serde_json::to_string(outcome)
+                .map_err(|_| StoreError::Corrupt("an outcome that cannot be written".to_owned()))?;
             let stored = StoredOutcome {
                 request_hash: key.request_hash,
-                outcome: applied.outcome.clone(),
-                account: applied.account,
+                body,
+                account,
             };
             self.outcomes.insert(key.scope_hash, stored);
         }
-        result
+        Ok(())
     }
 
     /// Makes a platform's wallet with its account and first top-up.
@@ -67,7 +107,8 @@ impl Books {
         } else {
             let act = LedgerAct::TopUpWallet { amount };
             let context = plain_context(uid);
-            let decision = decide_wallet(&act, &context, platform_id, account, NanoUsd::ZERO, now);
+            let empty = WalletState::default();
+            let decision = decide_wallet(&act, &context, platform_id, account, empty, now);
             Some(decision.map_err(refused)?)
         };
         self.check_unposted(decision.iter().flat_map(|decision| &decision.entries))?;
@@ -131,7 +172,11 @@ impl Books {
             .wallet_account(platform_id)
             .ok_or(StoreError::NotFound)?;
         let before = self.total(account)?;
-        let decision = match decide_wallet(act, context, platform_id, account, before.usd, now) {
+        let state = WalletState {
+            balance: before.usd,
+            free: self.account(account)?.free.usd,
+        };
+        let decision = match decide_wallet(act, context, platform_id, account, state, now) {
             Ok(decision) => decision,
             Err(refusal) => return Ok(Err(refusal)),
         };
@@ -147,6 +192,7 @@ impl Books {
             outcome,
             replayed: false,
             account: Some(account),
+            wallet_account: None,
             control,
         }))
     }
@@ -185,6 +231,7 @@ impl Books {
             outcome,
             replayed: false,
             account: Some(record.account),
+            wallet_account: None,
             control,
         }))
     }
@@ -193,14 +240,18 @@ impl Books {
 // === impl StoredOutcome ===
 
 impl StoredOutcome {
-    fn replay(&self, key: &Idempotency) -> Result<Applied, ActRefusal> {
-        if self.request_hash != key.request_hash {
-            return Err(ActRefusal::KeyReused);
-        }
+    /// The outcome that was kept.
+    pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, StoreError> {
+        serde_json::from_str(&self.body)
+            .map_err(|_| StoreError::Corrupt("a stored outcome".to_owned()))
+    }
+
+    fn replay(&self) -> Result<Applied, StoreError> {
         Ok(Applied {
-            outcome: self.outcome.clone(),
+            outcome: self.read()?,
             replayed: true,
             account: self.account,
+            wallet_account: None,
             control: None,
         })
     }

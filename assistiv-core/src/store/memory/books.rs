@@ -7,7 +7,7 @@ use super::controls::Controls;
 use super::page_of;
 use crate::billing::{
     AccountAudit, AccountKind, AccountPolicy, Amounts, Blocked, BudgetRecord, ControlOp, Decision,
-    Dimensions, EntryWithBalance, LedgerEntry, Overflow, UnconfirmedStatus, Wallet, decide_reset,
+    Dimensions, EntryWithBalance, LedgerEntry, Overflow, Unconfirmed, Wallet, decide_reset,
 };
 use crate::clock::Timestamp;
 use crate::id::{AccountId, EndUserId, EntryId, NodeId, PlatformId};
@@ -22,8 +22,8 @@ pub(super) struct Books {
     pub(super) budgets: HashMap<EndUserId, BudgetRecord>,
     pub(super) outcomes: HashMap<[u8; 32], StoredOutcome>,
     pub(super) controls: Controls,
-    /// Charges whose delivery cannot be proved: the nodes that posted them, and what became of them.
-    pub(super) unconfirmed: BTreeMap<EntryId, (NodeId, UnconfirmedStatus)>,
+    /// Charges whose delivery cannot be proved.
+    pub(super) unconfirmed: BTreeMap<EntryId, Unconfirmed>,
     ledger: Vec<LedgerEntry>,
     positions: HashMap<EntryId, usize>,
 }
@@ -163,6 +163,16 @@ impl Books {
         let free = before
             .checked_add(decision.free_change)
             .map_err(out_of_range)?;
+        let wallet = match decision.wallet_change {
+            Some((wallet, change)) => {
+                let free = self.account(wallet)?.free;
+                let free = free
+                    .checked_add(Amounts::usd(change))
+                    .map_err(out_of_range)?;
+                Some((wallet, free))
+            }
+            None => None,
+        };
 
         if let Some(record) = decision.budget {
             let policy = policy_of(&record);
@@ -178,6 +188,14 @@ impl Books {
             return Err(StoreError::NotFound);
         };
         account.free = free;
+        if let Some((wallet, free)) = wallet
+            && let Some(account) = self.accounts.get_mut(&wallet)
+        {
+            account.free = free;
+        }
+        let Some(account) = self.accounts.get(&id) else {
+            return Err(StoreError::NotFound);
+        };
         if let Some(threshold) = decision.wallet_threshold
             && let Some(row) = self.wallets.get_mut(&account.platform_id)
         {

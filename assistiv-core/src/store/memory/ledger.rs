@@ -10,7 +10,8 @@ use crate::auth::{OperatorScope, PlatformScope, SweeperScope};
 use crate::billing::{
     AccountAudit, ActContext, ActRefusal, Amounts, Applied, Budget, Control, EntryKind,
     EntryWithBalance, Idempotency, Lane, LanePosition, LateSettlement, LeaseBatch, LeaseGrant,
-    LedgerAct, LedgerEntry, LedgerStore, SettleBatch, Sweep, Swept, UnconfirmedDelivery, Wallet,
+    LedgerAct, LedgerEntry, LedgerStore, PostedCharge, Resolution, Resolved, SettleBatch, Sweep,
+    Swept, Unconfirmed, UnconfirmedDelivery, UnconfirmedFilter, Wallet,
 };
 use crate::id::{AccountId, EndUserId, EntryId, NodeId};
 use crate::store::{Listed, Page, StoreError};
@@ -25,10 +26,10 @@ impl LedgerStore for MemoryStore {
         &self,
         _scope: &SweeperScope,
         _instance: Uuid,
-        _name: &str,
+        name: &str,
         ttl: Duration,
     ) -> Result<NodeId, StoreError> {
-        Ok(self.lock().nodes.open(ttl, self.now()))
+        Ok(self.lock().nodes.open(name, ttl, self.now()))
     }
 
     async fn heartbeat(
@@ -198,6 +199,28 @@ impl LedgerStore for MemoryStore {
             .apply(platform_id, act, context, idempotency, self.now())
     }
 
+    async fn unconfirmed(
+        &self,
+        _scope: &OperatorScope,
+        filter: &UnconfirmedFilter,
+        page: Page,
+    ) -> Result<Listed<Unconfirmed>, StoreError> {
+        Ok(self.lock().books.unconfirmed(filter, page))
+    }
+
+    async fn resolve_unconfirmed(
+        &self,
+        _scope: &OperatorScope,
+        charge: EntryId,
+        resolution: Resolution,
+        context: &ActContext,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Result<Resolved, ActRefusal>, StoreError> {
+        self.lock()
+            .books
+            .resolve_unconfirmed(charge, resolution, context, idempotency, self.now())
+    }
+
     async fn wallet_entries(
         &self,
         scope: &PlatformScope,
@@ -237,6 +260,26 @@ impl LedgerStore for MemoryStore {
             entry.kind == EntryKind::Charge && entry.platform_id == scope.platform_id()
         };
         Ok(state.books.entry(uid).filter(own).cloned())
+    }
+
+    async fn charges(
+        &self,
+        _scope: &SweeperScope,
+        after: i64,
+        most: u32,
+    ) -> Result<Vec<PostedCharge>, StoreError> {
+        let state = self.lock();
+        let numbered = (1_i64..).zip(state.books.ledger());
+        let charges = numbered
+            .filter(|(number, entry)| *number > after && entry.kind == EntryKind::Charge)
+            .map(|(number, entry)| PostedCharge {
+                number,
+                entry: entry.clone(),
+                priced: entry
+                    .metered
+                    .map(|metered| (metered.model_id, metered.price_id)),
+            });
+        Ok(charges.take(most as usize).collect())
     }
 
     async fn audit(&self, _scope: &OperatorScope) -> Result<Vec<AccountAudit>, StoreError> {

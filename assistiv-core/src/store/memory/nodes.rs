@@ -20,6 +20,7 @@ pub(super) struct Nodes {
 }
 
 pub(super) struct Node {
+    name: String,
     state: NodeState,
     expires_at: Timestamp,
     acked_control: i64,
@@ -39,9 +40,10 @@ enum NodeState {
 // === impl Nodes ===
 
 impl Nodes {
-    pub(super) fn open(&mut self, ttl: Duration, now: Timestamp) -> NodeId {
+    pub(super) fn open(&mut self, name: &str, ttl: Duration, now: Timestamp) -> NodeId {
         let id = NodeId(self.nodes.last_key_value().map_or(1, |(id, _)| id.0 + 1));
         let node = Node {
+            name: name.to_owned(),
             state: NodeState::Live,
             expires_at: after(now, ttl),
             acked_control: 0,
@@ -50,6 +52,10 @@ impl Nodes {
         };
         self.nodes.insert(id, node);
         id
+    }
+
+    fn name(&self, id: NodeId) -> &str {
+        self.nodes.get(&id).map_or("", |node| &node.name)
     }
 
     pub(super) fn heartbeat(
@@ -211,9 +217,9 @@ impl State {
         for entry in entries {
             self.books.post(entry);
         }
-        for (uid, resolution) in listed {
-            let item = (id, resolution);
-            self.books.unconfirmed.entry(uid).or_insert(item);
+        let name = self.nodes.name(id);
+        for (uid, status) in listed {
+            self.books.list_unconfirmed(uid, name, status, now);
         }
         for (account, free) in frees {
             if let Some(account) = self.books.accounts.get_mut(&account) {

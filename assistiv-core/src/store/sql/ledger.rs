@@ -8,11 +8,14 @@ mod lease;
 mod locks;
 mod nodes;
 mod read;
+mod refund;
+mod repeat;
 mod reset;
 mod retirement;
 mod settle;
 mod statement;
 mod sweep;
+mod unconfirmed;
 pub(super) mod write;
 
 use std::time::Duration;
@@ -29,7 +32,8 @@ use crate::auth::{OperatorScope, PlatformScope, SweeperScope};
 use crate::billing::{
     AccountAudit, ActContext, ActRefusal, Amounts, Applied, Budget, Control, EntryWithBalance,
     Idempotency, Lane, LanePosition, LateSettlement, LeaseBatch, LeaseGrant, LedgerAct,
-    LedgerEntry, LedgerStore, SettleBatch, Sweep, Swept, UnconfirmedDelivery, Wallet,
+    LedgerEntry, LedgerStore, PostedCharge, Resolution, Resolved, SettleBatch, Sweep, Swept,
+    Unconfirmed, UnconfirmedDelivery, UnconfirmedFilter, Wallet,
 };
 use crate::id::{AccountId, EndUserId, EntryId, NodeId};
 use crate::store::{Listed, Page, StoreError};
@@ -188,6 +192,26 @@ impl LedgerStore for SqlStore {
             .await
     }
 
+    async fn unconfirmed(
+        &self,
+        scope: &OperatorScope,
+        filter: &UnconfirmedFilter,
+        page: Page,
+    ) -> Result<Listed<Unconfirmed>, StoreError> {
+        unconfirmed::list(self, scope, filter, page).await
+    }
+
+    async fn resolve_unconfirmed(
+        &self,
+        scope: &OperatorScope,
+        charge: EntryId,
+        resolution: Resolution,
+        context: &ActContext,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Result<Resolved, ActRefusal>, StoreError> {
+        unconfirmed::resolve(self, scope, charge, resolution, context, idempotency).await
+    }
+
     async fn wallet_entries(
         &self,
         scope: &PlatformScope,
@@ -211,6 +235,15 @@ impl LedgerStore for SqlStore {
         uid: EntryId,
     ) -> Result<Option<LedgerEntry>, StoreError> {
         read::charge(self, scope, uid).await
+    }
+
+    async fn charges(
+        &self,
+        scope: &SweeperScope,
+        after: i64,
+        most: u32,
+    ) -> Result<Vec<PostedCharge>, StoreError> {
+        read::charges(self, scope, after, most).await
     }
 
     async fn audit(&self, scope: &OperatorScope) -> Result<Vec<AccountAudit>, StoreError> {

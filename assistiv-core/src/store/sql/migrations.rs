@@ -3,6 +3,7 @@
 //! A migration names its tables and columns by itself and never refers to the entities: those
 //! follow the newest schema, a migration stays as it was when it was first applied somewhere.
 
+mod logs;
 mod m20261123_000001_tenancy;
 mod m20261123_000002_billing;
 mod m20261123_000003_settings;
@@ -45,8 +46,20 @@ impl MigratorTrait for Migrator {
 /// # Errors
 /// When the schema is newer than this program, or the database fails.
 pub(super) async fn migrate(db: &DatabaseConnection) -> Result<(), StoreError> {
-    let applied = Migrator::get_migration_models(db).await.map_err(failed)?;
-    let known: HashSet<_> = Migrator::migrations()
+    bring_up_to_date::<Migrator>(db).await
+}
+
+/// Brings the schema of the request log up to date, in whatever database it is.
+///
+/// # Errors
+/// As [`migrate`].
+pub(super) async fn migrate_logs(db: &DatabaseConnection) -> Result<(), StoreError> {
+    bring_up_to_date::<logs::LogMigrator>(db).await
+}
+
+async fn bring_up_to_date<M: MigratorTrait>(db: &DatabaseConnection) -> Result<(), StoreError> {
+    let applied = M::get_migration_models(db).await.map_err(failed)?;
+    let known: HashSet<_> = M::migrations()
         .iter()
         .map(|m| m.name().to_owned())
         .collect();
@@ -58,7 +71,7 @@ pub(super) async fn migrate(db: &DatabaseConnection) -> Result<(), StoreError> {
             name: newer.version,
         }));
     }
-    Migrator::up(db, None).await.map_err(failed)
+    M::up(db, None).await.map_err(failed)
 }
 
 // Columns by type, for the migrations: `NOT NULL` unless the name says otherwise.

@@ -18,7 +18,7 @@ use self::clock::ServerClock;
 use self::connect::Role;
 use self::lanes::LaneSession;
 use super::error::failed;
-use super::{Backend, Inner, SqlStore, migrations};
+use super::{Backend, Inner, LogDatabase, SqlStore, migrations};
 use crate::clock::Clock;
 use crate::store::StoreError;
 
@@ -87,9 +87,14 @@ pub(super) async fn open(
             (Arc::new(server.clone()), Some(server))
         }
     };
+    let logs = LogDatabase {
+        writer: writer.clone(),
+        reader: reader.clone(),
+    };
     Ok(SqlStore(Arc::new(Inner {
         writer,
         reader,
+        logs,
         clock,
         retries: AtomicU64::new(0),
         backend: Backend::Postgres(Server {
@@ -104,7 +109,10 @@ pub(super) async fn open(
 async fn migrate(options: &PgConnectOptions) -> Result<(), StoreError> {
     let session = connect::pool(options, Role::Migrate, 1).await?;
     let migrated = match lock(&session).await {
-        Ok(()) => migrations::migrate(&session).await,
+        Ok(()) => match migrations::migrate(&session).await {
+            Ok(()) => migrations::migrate_logs(&session).await,
+            failed => failed,
+        },
         Err(error) => Err(failed(error)),
     };
     // The lock goes with the session.

@@ -12,7 +12,7 @@ use sea_orm::{ConnectOptions, Database, DatabaseConnection};
 
 pub(super) use self::lock::ProcessLock;
 use super::error::failed;
-use super::{Backend, Inner, SqlStore, migrations};
+use super::{Backend, Inner, LogDatabase, SqlStore, migrations};
 use crate::clock::{Clock, SystemClock};
 use crate::store::StoreError;
 
@@ -28,7 +28,7 @@ const READ_CONNECTIONS: u32 = 4;
 
 #[derive(Clone, Copy)]
 enum Access {
-    Write,
+    Write(SqliteSynchronous),
     Read,
 }
 
@@ -39,17 +39,37 @@ pub(super) async fn open(
     clock: Option<Arc<dyn Clock>>,
 ) -> Result<SqlStore, StoreError> {
     let lock = ProcessLock::acquire(&path)?;
-    let writer = connect(&path, Access::Write, 1).await?;
+    let writer = connect(&path, Access::Write(SqliteSynchronous::Full), 1).await?;
     migrations::migrate(&writer).await?;
     let readers = read_connections.unwrap_or(READ_CONNECTIONS);
     let reader = connect(&path, Access::Read, readers).await?;
+    let path = log_path(&path);
+    // A power cut may take the last rows along; they are written again from the ledger.
+    let log_writer = connect(&path, Access::Write(SqliteSynchronous::Normal), 1).await?;
+    migrations::migrate_logs(&log_writer).await?;
+    let logs = LogDatabase {
+        writer: log_writer,
+        reader: connect(&path, Access::Read, readers).await?,
+    };
     Ok(SqlStore(Arc::new(Inner {
         writer,
         reader,
+        logs,
         clock: clock.unwrap_or_else(|| Arc::new(SystemClock)),
         retries: AtomicU64::new(0),
         backend: Backend::Sqlite { _lock: lock },
     })))
+}
+
+/// The database of the request log, beside the main one: `assistiv-logs.db` for `assistiv.db`.
+fn log_path(path: &Path) -> PathBuf {
+    let mut name = path.file_stem().unwrap_or_default().to_owned();
+    name.push("-logs");
+    if let Some(extension) = path.extension() {
+        name.push(".");
+        name.push(extension);
+    }
+    path.with_file_name(name)
 }
 
 async fn connect(
@@ -76,10 +96,10 @@ async fn connect(
                 .busy_timeout(BUSY_TIMEOUT)
                 .statement_cache_capacity(PREPARED_STATEMENTS);
             match access {
-                Access::Write => shared
+                Access::Write(synchronous) => shared
                     .create_if_missing(true)
                     .journal_mode(SqliteJournalMode::Wal)
-                    .synchronous(SqliteSynchronous::Full),
+                    .synchronous(synchronous),
                 Access::Read => shared.read_only(true),
             }
         });

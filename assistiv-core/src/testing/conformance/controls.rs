@@ -97,7 +97,7 @@ pub async fn recalls_at_once_are_one(world: &World) {
 /// A message is shown for half a minute and kept for an hour.
 pub async fn messages_grow_old(world: &World) {
     let acme = world.tenant("acme").await;
-    world.pass(Duration::from_secs(60));
+    world.pass(Duration::from_secs(3_601));
     let ledger = &world.stores.ledger;
     ledger.prune_controls(&scopes::engine()).await.unwrap();
     recall(world, acme.wallet).await;
@@ -109,7 +109,7 @@ pub async fn messages_grow_old(world: &World) {
     let prune = async || ledger.prune_controls(&scopes::engine()).await.unwrap();
     assert_eq!(prune().await, 0);
     world.pass(MOMENT);
-    assert!(prune().await >= 1);
+    assert_eq!(prune().await, 1);
     assert_eq!(prune().await, 0);
     // Numbers go on growing.
     let later = recall(world, acme.wallet).await;
@@ -221,9 +221,8 @@ pub async fn deletions_are_told(world: &World) {
     let ann = world
         .end_user_with_budget(&acme, "ann", terms.clone())
         .await;
-    let bob = world.end_user_with_budget(&acme, "bob", terms).await;
+    world.end_user_with_budget(&acme, "bob", terms).await;
     let of_ann = world.budget_account(&acme, &ann).await;
-    let of_bob = world.budget_account(&acme, &bob).await;
     let told = async |before: &[Control]| {
         let messages = controls(world).await.into_iter();
         let new = messages.filter(|message| !before.contains(message));
@@ -242,10 +241,8 @@ pub async fn deletions_are_told(world: &World) {
     assert_eq!(told(&before).await, [of_ann]);
     let before = controls(world).await;
     tenancy.delete_platform(&acme.scope).await.unwrap();
-    let accounts = told(&before).await;
-    for account in [acme.wallet, of_bob] {
-        assert!(accounts.contains(&account), "{account:?} of {accounts:?}");
-    }
+    // Without the wallet nothing is paid, so of other budgets nothing need be said.
+    assert_eq!(told(&before).await, [acme.wallet]);
     let filter = PlatformFilter::default();
     let left = tenancy
         .platforms(&scopes::operator(), &filter, Default::default())

@@ -1,7 +1,8 @@
 //! Tenancy: what one platform owns is, for every other one, as if it were not there.
 
 use super::assert_not_found;
-use crate::billing::{ActRefusal, BudgetChanges, LedgerAct};
+use crate::billing::{ActRefusal, BudgetChanges, LedgerAct, Refund};
+use crate::id::EntryId;
 use crate::store::{
     EndUserChanges, EndUserFilter, KeyChanges, KeyFilter, LlmConfigChanges, LlmConfigFilter, Page,
     StoredSecret,
@@ -206,6 +207,11 @@ pub async fn another_platform_cannot_act(world: &World) {
         LedgerAct::RemoveBudget { end_user },
         LedgerAct::TopUpBudget { end_user, amounts },
         LedgerAct::DebitBudget { end_user, amounts },
+        LedgerAct::RefundDebit {
+            end_user,
+            debit: EntryId::new(),
+            refund: Refund::Rest,
+        },
     ];
     let before = (world.budget(&owner, &ann).await, world.audit().await);
     for (number, act) in acts.into_iter().enumerate() {

@@ -302,3 +302,39 @@ pub async fn a_charge_is_found_by_its_call(world: &World) {
         Some(true)
     );
 }
+
+/// All charges of all platforms, and nothing else, in the order in which they were posted.
+pub async fn charges_are_read_in_parts(world: &World) {
+    let (acme, payers, mut node) = acme_with_lease(world).await;
+    let mut posted = Vec::new();
+    for round in 0..3 {
+        let charges: Vec<LedgerEntry> = (0..2)
+            .map(|_| fixtures::charge(&payers, fixtures::cost(1, 0), world.now()))
+            .collect();
+        posted.extend(charges.iter().map(|charge| charge.uid));
+        node.settle(world, &node.charges(charges)).await;
+        if round == 0 {
+            let act = crate::billing::LedgerAct::TopUpWallet {
+                amount: fixtures::dollars(1),
+            };
+            world.apply(&acme, act).await;
+        }
+    }
+    let ledger = &world.stores.ledger;
+    let mut found = Vec::new();
+    let mut after = 0;
+    loop {
+        let part = ledger.charges(&scopes::engine(), after, 4).await.unwrap();
+        for charge in &part {
+            assert!(charge.number > after, "numbers grow");
+            after = charge.number;
+            assert_eq!(charge.cost(), fixtures::dollars(1));
+        }
+        let is_last = part.len() < 4;
+        found.extend(part.into_iter().map(|charge| charge.entry.uid));
+        if is_last {
+            break;
+        }
+    }
+    assert_eq!(found, posted);
+}

@@ -258,19 +258,15 @@ pub async fn late_settlements_at_once_correct_once(world: &World) {
 pub async fn a_late_settlement_beside_the_sweep_corrects_it(world: &World) {
     let scene = Scene::set(world).await;
     let exact = scene.exact(5, 20);
-    let settling = {
-        let (ledger, exact) = (world.stores.ledger.clone(), exact.clone());
-        tokio::spawn(async move {
-            loop {
-                match ledger.settle_late(&scopes::engine(), &exact).await {
-                    Err(StoreError::Unavailable(_)) => tokio::task::yield_now().await,
-                    other => return other,
-                }
+    let settling = async {
+        loop {
+            match scene.settle(&exact).await {
+                Err(StoreError::Unavailable(_)) => tokio::task::yield_now().await,
+                other => return other.unwrap(),
             }
-        })
+        }
     };
-    scene.sweep().await;
-    let late = settling.await.unwrap().unwrap();
+    let (late, ()) = tokio::join!(settling, scene.sweep());
     assert_eq!(late, LateSettlement::Corrected);
     let left = Amounts::from_raw(4_000_000_000, -20, 0);
     scene.assert_left(5, left).await;

@@ -192,12 +192,7 @@ pub async fn a_late_heartbeat_or_a_sweep_wins(world: &World) {
     for _ in 0..8 {
         let node = node_with_stream(world, &acme).await;
         world.pass(TTL + GRACE + Duration::from_secs(1));
-        let beating = {
-            let (world, node) = (world.clone(), node.clone());
-            tokio::spawn(async move { heartbeat(&world, &node).await })
-        };
-        let swept = sweep_expired(world).await;
-        let alive = beating.await.unwrap();
+        let (alive, swept) = tokio::join!(heartbeat(world, &node), sweep_expired(world));
         match alive {
             Ok(()) => assert!(swept.is_empty(), "swept, and told that it is alive"),
             Err(StoreError::Lost { .. }) => assert_eq!(nodes_of(&swept), [node.node]),
@@ -221,16 +216,14 @@ pub async fn a_batch_beside_a_sweep_counts_or_is_lost(world: &World) {
         let node = node_with_stream(world, &acme).await;
         world.pass(TTL + GRACE + Duration::from_secs(1));
         let charge = fixtures::charge(&payers, fixtures::cost(1, 0), world.now());
-        let settling = {
-            let (world, mut node) = (world.clone(), node.clone());
-            let batch = node.charges(vec![charge]);
-            tokio::spawn(async move { node.try_settle(&world, &batch).await })
-        };
-        let swept = sweep_expired(world).await;
+        let batch = node.charges(vec![charge]);
+        let mut sender = node.clone();
+        let settling = sender.try_settle(world, &batch);
+        let (settled, swept) = tokio::join!(settling, sweep_expired(world));
         assert_eq!(nodes_of(&swept), [node.node]);
         // The stream's dollar, and the batch's if it was applied.
         let mut spent = fixtures::dollars(1);
-        match settling.await.unwrap() {
+        match settled {
             Ok(()) => {
                 assert_eq!(swept[0].unconfirmed, 1);
                 spent = fixtures::dollars(2);

@@ -131,3 +131,41 @@ pub async fn concurrent_top_ups_add_up(world: &World) {
     assert_eq!(world.balance(&acme).await, fixtures::dollars(26));
     assert_eq!(world.wallet_entries(&acme).await.len(), 17);
 }
+
+/// The operator corrects a balance in either direction, with an entry of its own.
+pub async fn an_adjustment_moves_the_balance(world: &World) {
+    let acme = world.tenant("acme").await;
+    for (amount, after) in [(-4, 6), (3, 9), (-9, 0)] {
+        let amount = fixtures::dollars(amount);
+        let applied = world.apply(&acme, LedgerAct::AdjustWallet { amount }).await;
+        let posted = &applied.outcome.entries[0];
+        assert_eq!(posted.kind, EntryKind::WalletAdjustment);
+        assert_eq!(
+            (posted.amount_usd, posted.remaining_usd_after),
+            (amount, fixtures::dollars(after))
+        );
+        assert_eq!(world.balance(&acme).await, fixtures::dollars(after));
+    }
+}
+
+/// An adjustment leaves at least nothing, and takes nothing out of the slots of nodes.
+pub async fn an_adjustment_takes_only_what_is_free(world: &World) {
+    let acme = world.tenant("acme").await;
+    let mut node = Driver::start(world).await;
+    let granted = node.demand(world, acme.wallet, fixtures::usd(4)).await;
+    assert_eq!(granted.granted, fixtures::usd(4));
+    let before = world.audit().await;
+    let adjust = |amount| LedgerAct::AdjustWallet { amount };
+    for (amount, refusal) in [
+        (fixtures::dollars(-11), ActRefusal::InsufficientBalance),
+        (fixtures::dollars(-7), ActRefusal::FundsLeased(acme.wallet)),
+        (NanoUsd::MAX_INPUT, ActRefusal::OutOfRange),
+    ] {
+        assert_eq!(world.try_apply(&acme, &adjust(amount)).await, Err(refusal));
+    }
+    assert_eq!(world.audit().await, before);
+    world.apply(&acme, adjust(fixtures::dollars(-6))).await;
+    node.give_back(world, acme.wallet, fixtures::usd(4)).await;
+    world.apply(&acme, adjust(fixtures::dollars(-4))).await;
+    assert_eq!(world.balance(&acme).await, NanoUsd::ZERO);
+}

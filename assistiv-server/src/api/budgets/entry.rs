@@ -25,6 +25,8 @@ pub(super) struct EntryView<'a> {
     reason: Option<&'a str>,
     metadata: &'a RawObject,
     idempotency_key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reversed_transaction_id: Option<EntryId>,
     created_at: Timestamp,
 }
 
@@ -103,6 +105,7 @@ impl<'a> EntryView<'a> {
             reason: entry.reason.as_deref(),
             metadata: &entry.metadata,
             idempotency_key: entry.idempotency_key.as_deref(),
+            reversed_transaction_id: entry.refers_to,
             created_at: entry.created_at,
         }
     }

@@ -98,9 +98,11 @@ pub fn decide_budget(
             record.updated_at = now;
             Ok(Decision::on_budget(record, change, vec![entry]))
         }
-        LedgerAct::TopUpWallet { .. } | LedgerAct::SetWalletThreshold { .. } => {
-            Err(ActRefusal::BudgetNotFound)
-        }
+        // A refund is decided with the debit at hand, by `decide_refund`.
+        LedgerAct::RefundDebit { .. }
+        | LedgerAct::TopUpWallet { .. }
+        | LedgerAct::AdjustWallet { .. }
+        | LedgerAct::SetWalletThreshold { .. } => Err(ActRefusal::BudgetNotFound),
     }
 }
 

@@ -78,11 +78,11 @@ impl Decision {
     ) -> Self {
         let policy = (record.terms.limits.enforced(), record.blocked());
         Self {
-            wallet_threshold: None,
             budget: Some(record),
             free_change,
             policy: Some(policy),
             entries,
+            ..Self::default()
         }
     }
 
@@ -108,6 +108,7 @@ impl Decision {
                 reason: entry.reason.clone(),
                 metadata: entry.metadata.clone(),
                 idempotency_key: entry.idempotency_key.clone(),
+                refers_to: entry.refers_to,
                 created_at: entry.created_at,
             }
         };

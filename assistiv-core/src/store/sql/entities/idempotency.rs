@@ -2,7 +2,7 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::auth::PlatformScope;
+use crate::auth::{OperatorScope, PlatformScope};
 use crate::billing::Idempotency;
 
 /// A row.
@@ -26,6 +26,11 @@ impl ActiveModelBehavior for ActiveModel {}
 impl Entity {
     /// The row of a request. The platform is part of the hash.
     pub fn of(_: &PlatformScope, request: &Idempotency) -> Select<Self> {
+        Self::find().filter(Column::ScopeHash.eq(request.scope_hash.to_vec()))
+    }
+
+    /// The row of a request of the operator's.
+    pub fn of_operator(_: &OperatorScope, request: &Idempotency) -> Select<Self> {
         Self::find().filter(Column::ScopeHash.eq(request.scope_hash.to_vec()))
     }
 }

@@ -77,10 +77,27 @@ impl Entity {
             .filter(Column::Kind.eq(EntryKind::Charge as i16))
     }
 
+    /// Charges of all platforms behind the entry `after`, in the order of their ids.
+    pub fn charges_after(_: &SweeperScope, after: i64) -> Select<Self> {
+        Self::find()
+            .filter(Column::Id.gt(after))
+            .filter(Column::Kind.eq(EntryKind::Charge as i16))
+            .order_by_asc(Column::Id)
+    }
+
     /// The id of the newest entry.
     pub fn last_id(_: &SweeperScope) -> Selector<SelectGetableTuple<i64>> {
         let newest = Self::find().order_by_desc(Column::Id).limit(1);
         newest.select_only().column(Column::Id).into_tuple()
+    }
+
+    /// Corrections and refunds of an entry.
+    pub fn linked_to(scope: &PlatformScope, entry: EntryId) -> Select<Self> {
+        let kinds = [EntryKind::Correction as i16, EntryKind::Refund as i16];
+        Self::of(scope)
+            .filter(Column::RefUid.eq(entry.as_uuid()))
+            .filter(Column::Kind.is_in(kinds))
+            .order_by_asc(Column::Id)
     }
 
     /// The charges of these calls.

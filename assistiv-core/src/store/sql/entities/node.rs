@@ -3,7 +3,7 @@
 use sea_orm::QueryOrder;
 use sea_orm::entity::prelude::*;
 
-use crate::auth::SweeperScope;
+use crate::auth::{OperatorScope, SweeperScope};
 use crate::clock::Timestamp;
 use crate::id::NodeId;
 
@@ -49,6 +49,11 @@ impl Entity {
         Self::find()
             .filter(Column::State.ne(CLOSED))
             .order_by_asc(Column::Id)
+    }
+
+    /// These nodes, to be named.
+    pub fn named(_: &OperatorScope, nodes: impl IntoIterator<Item = i64>) -> Select<Self> {
+        Self::find().filter(Column::Id.is_in(nodes))
     }
 
     /// Nodes whose time ran out before `at`, oldest first.

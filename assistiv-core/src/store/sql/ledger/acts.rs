@@ -1,17 +1,13 @@
 //! Administrative acts: effect, entries and the stored outcome in one transaction.
 
-use sea_orm::sea_query::{Expr, OnConflict};
-use sea_orm::{
-    ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, PaginatorTrait, QueryFilter,
-    QuerySelect, Set,
-};
+use sea_orm::{ActiveModelTrait, DatabaseTransaction, PaginatorTrait, QuerySelect, Set};
 
 use super::write::{self, NewAccount};
-use super::{account_of, reset, total};
+use super::{account_of, refund, repeat, reset, total};
 use crate::auth::PlatformScope;
 use crate::billing::{
     AccountKind, ActContext, ActOutcome, ActRefusal, Amounts, Applied, Blocked, BudgetState,
-    Decision, Idempotency, LedgerAct, decide_budget, decide_wallet,
+    Decision, Idempotency, LedgerAct, WalletState, decide_budget, decide_wallet,
 };
 use crate::clock::Timestamp;
 use crate::id::{AccountId, EndUserId};
@@ -43,12 +39,14 @@ impl From<StoreError> for Failure {
     }
 }
 
-/// What was done.
+/// What was done, and on which accounts.
 pub(in crate::store::sql) struct Done {
     /// What the act did.
     pub(in crate::store::sql) outcome: ActOutcome,
     /// The account it is about.
     pub(in crate::store::sql) account: AccountId,
+    /// The wallet's account, when an act on a budget moved it, too.
+    pub(in crate::store::sql) wallet_account: Option<AccountId>,
     /// The message to other nodes.
     pub(in crate::store::sql) control: Option<i64>,
 }
@@ -81,74 +79,37 @@ async fn apply_in(
     now: Timestamp,
 ) -> Result<Applied, Failure> {
     require_holder(txn, scope, act).await?;
-    if let Some(request) = request
-        && let Some(replay) = claim(txn, scope, request, context, now).await?
-    {
-        return Ok(replay);
+    if let Some(request) = request {
+        let of_request = idempotency::Entity::of(scope, request);
+        if let Some(stored) = repeat::claim(txn, of_request, request, context.uid, now).await? {
+            return replay(&stored).map_err(Failure::Store);
+        }
     }
     let done = perform(txn, scope, act, context, now).await?;
     if let Some(request) = request {
         let body = serde_json::to_string(&done.outcome)
             .map_err(|_| corrupt("an outcome that cannot be written"))?;
-        idempotency::Entity::update_many()
-            .col_expr(idempotency::Column::Body, Expr::val(body))
-            .col_expr(idempotency::Column::AccountId, Expr::val(done.account.0))
-            .filter(idempotency::Column::ScopeHash.eq(request.scope_hash.to_vec()))
-            .exec(txn)
-            .await
-            .map_err(failed)?;
+        repeat::keep(txn, request, body, Some(done.account)).await?;
     }
     Ok(Applied {
         outcome: done.outcome,
         replayed: false,
         account: Some(done.account),
+        wallet_account: done.wallet_account,
         control: done.control,
     })
 }
 
-/// Takes the request's key, or finds the outcome of whoever took it before; waits for one who is at
-/// it.
-async fn claim(
-    txn: &DatabaseTransaction,
-    scope: &PlatformScope,
-    request: &Idempotency,
-    context: &ActContext,
-    now: Timestamp,
-) -> Result<Option<Applied>, Failure> {
-    let row = idempotency::ActiveModel {
-        scope_hash: Set(request.scope_hash.to_vec()),
-        request_hash: Set(request.request_hash.to_vec()),
-        body: Set(String::new()),
-        account_id: Set(None),
-        uid: Set(Some(context.uid.as_uuid())),
-        created_at: Set(now.as_micros()),
-    };
-    let unless_taken = OnConflict::column(idempotency::Column::ScopeHash)
-        .do_nothing()
-        .to_owned();
-    let inserted = idempotency::Entity::insert(row)
-        .on_conflict(unless_taken)
-        .exec_without_returning(txn)
-        .await;
-    if inserted.map_err(failed)? == 1 {
-        return Ok(None);
-    }
-    let stored = idempotency::Entity::of(scope, request)
-        .one(txn)
-        .await
-        .map_err(failed)?;
-    let stored = stored.ok_or_else(|| corrupt("billing_idempotency"))?;
-    if stored.request_hash != request.request_hash {
-        return Err(ActRefusal::KeyReused.into());
-    }
+fn replay(stored: &idempotency::Model) -> Result<Applied, StoreError> {
     let outcome =
         serde_json::from_str(&stored.body).map_err(|_| corrupt("billing_idempotency.body"))?;
-    Ok(Some(Applied {
+    Ok(Applied {
         outcome,
         replayed: true,
         account: stored.account_id.map(AccountId),
+        wallet_account: None,
         control: None,
-    }))
+    })
 }
 
 /// A repeat of an act has no outcome either when the platform or the end user is gone.
@@ -178,9 +139,16 @@ pub(in crate::store::sql) async fn perform(
     context: &ActContext,
     now: Timestamp,
 ) -> Result<Done, Failure> {
-    match act.end_user() {
-        None => on_wallet(txn, scope, act, context, now).await,
-        Some(end_user) => on_budget(txn, scope, end_user, act, context, now).await,
+    match act {
+        LedgerAct::RefundDebit {
+            end_user,
+            debit,
+            refund,
+        } => refund::of_debit(txn, scope, *end_user, *debit, *refund, context, now).await,
+        _ => match act.end_user() {
+            None => on_wallet(txn, scope, act, context, now).await,
+            Some(end_user) => on_budget(txn, scope, end_user, act, context, now).await,
+        },
     }
 }
 
@@ -200,7 +168,11 @@ async fn on_wallet(
     let id = AccountId(row.account_id);
     let mut account = account_of(txn, account::Entity::one_of(scope, id).lock_exclusive()).await?;
     let before = total(txn, &account).await?;
-    let decision = decide_wallet(act, context, scope.platform_id(), id, before.usd, now)?;
+    let state = WalletState {
+        balance: before.usd,
+        free: account.free().usd,
+    };
+    let decision = decide_wallet(act, context, scope.platform_id(), id, state, now)?;
     if let Some(threshold) = decision.wallet_threshold {
         let changed = wallet::ActiveModel {
             id: Set(row.id),
@@ -221,6 +193,7 @@ async fn on_wallet(
             entries,
         },
         account: id,
+        wallet_account: None,
         control,
     })
 }
@@ -290,7 +263,7 @@ async fn on_missing_budget(
     write_budget(txn, None, &mut account, Amounts::ZERO, &decision, now).await
 }
 
-async fn write_budget(
+pub(super) async fn write_budget(
     txn: &DatabaseTransaction,
     old: Option<&budget::Model>,
     account: &mut account::Model,
@@ -312,6 +285,7 @@ async fn write_budget(
             entries: decision.posted(before),
         },
         account: AccountId(account.id),
+        wallet_account: None,
         control,
     })
 }

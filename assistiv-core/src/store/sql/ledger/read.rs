@@ -1,11 +1,11 @@
 //! Reads of wallets, budgets and charges.
 
-use sea_orm::{ColumnTrait, QueryFilter};
+use sea_orm::{ColumnTrait, QueryFilter, QuerySelect};
 
 use super::{account_of, reset, total};
 use crate::auth::{PlatformScope, SweeperScope};
-use crate::billing::{Budget, EntryKind, LedgerEntry, Wallet};
-use crate::id::{AccountId, EndUserId, EntryId};
+use crate::billing::{Budget, EntryKind, LedgerEntry, PostedCharge, Wallet};
+use crate::id::{AccountId, EndUserId, EntryId, ModelId, PriceId};
 use crate::store::StoreError;
 use crate::store::sql::SqlStore;
 use crate::store::sql::entities::{account, budget, ledger, wallet};
@@ -76,4 +76,28 @@ pub(super) async fn charge(
         .await
         .map_err(failed)?;
     row.map(ledger::Model::into_domain).transpose()
+}
+
+/// Charges behind a number, in the order of their numbers.
+pub(super) async fn charges(
+    store: &SqlStore,
+    scope: &SweeperScope,
+    after: i64,
+    most: u32,
+) -> Result<Vec<PostedCharge>, StoreError> {
+    let rows = ledger::Entity::charges_after(scope, after)
+        .limit(u64::from(most))
+        .all(store.reader())
+        .await
+        .map_err(failed)?;
+    let posted = |row: ledger::Model| {
+        let ids = row.model_id.zip(row.price_id);
+        Ok(PostedCharge {
+            number: row.id,
+            priced: ids
+                .map(|(model, price)| (ModelId::from_uuid(model), PriceId::from_uuid(price))),
+            entry: row.into_domain()?,
+        })
+    };
+    rows.into_iter().map(posted).collect()
 }

@@ -1,0 +1,90 @@
+//! Anthropic's Messages API.
+//!
+//! Anthropic API reference, "Messages", "Streaming messages" and "Errors", read on 2026-11-23. The caller's dialect
+//! is another one, so a request is written anew from the neutral conversation, and an answer is read into neutral
+//! events. What a model takes is data ([`model`]).
+
+mod answer;
+mod blocks;
+mod classify;
+mod encode;
+mod model;
+mod schema;
+mod stream;
+mod usage;
+mod whole;
+
+use assistiv_core::call::{InferenceRequest, Operation};
+use assistiv_core::provider::{
+    AnswerWriter, Credential, Decoder, Encoded, Provider, ProviderError, ProviderErrorKind, Support,
+};
+use assistiv_core::routing::Target;
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use secrecy::ExposeSecret;
+
+use self::answer::Answer;
+use self::stream::StreamDecoder;
+use self::whole::WholeDecoder;
+
+/// The name of the adapter, under which its state is remembered.
+const NAME: &str = "anthropic";
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+/// The adapter for Anthropic's Messages API.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Anthropic;
+
+#[async_trait]
+impl Provider for Anthropic {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn support(&self, operation: Operation) -> Support {
+        match operation {
+            Operation::ChatCompletions => Support::Translated,
+            _ => Support::Unsupported,
+        }
+    }
+
+    fn encode(
+        &self,
+        request: &InferenceRequest,
+        target: &Target,
+    ) -> Result<Encoded, ProviderError> {
+        encode::encode(request, target)
+    }
+
+    async fn authorize(
+        &self,
+        request: &mut http::Request<Bytes>,
+        credential: &Credential,
+    ) -> Result<(), ProviderError> {
+        // A key with a line break in it would write headers of its own, so such a key is never sent.
+        let key = credential.secret().expose_secret();
+        let plain = !key.is_empty() && key.bytes().all(|b| b.is_ascii_graphic());
+        let value = HeaderValue::from_str(key).ok().filter(|_| plain);
+        let mut value = value.ok_or_else(|| ProviderError::new(ProviderErrorKind::Auth))?;
+        value.set_sensitive(true);
+        request.headers_mut().insert(API_KEY, value);
+        Ok(())
+    }
+
+    fn classify(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> ProviderError {
+        classify::response(status, headers, body)
+    }
+
+    fn decoder(&self, request: &InferenceRequest, target: &Target) -> Box<dyn Decoder> {
+        let answer = Answer::new(AnswerWriter::new(request, target), target.upstream_model());
+        if request.is_stream() {
+            Box::new(StreamDecoder::new(answer))
+        } else {
+            Box::new(WholeDecoder::new(answer))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

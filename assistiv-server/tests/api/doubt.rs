@@ -1,0 +1,91 @@
+//! Charges without calls: a node that posts what a test wants, and dies.
+
+use std::time::Duration;
+
+use assistiv_core::billing::{
+    AccountKind, Amounts, BudgetLegs, ChargeFlags, EntryKind, EntrySource, LedgerEntry,
+    SettleBatch, Sweep, UnconfirmedDelivery,
+};
+use assistiv_core::clock::{Clock, SystemClock};
+use assistiv_core::id::{EndUserId, EntryId, PlatformId};
+use assistiv_core::json::RawObject;
+use assistiv_core::money::NanoUsd;
+use assistiv_core::testing::driver::debits_of;
+use assistiv_core::testing::scopes;
+use uuid::Uuid;
+
+use crate::support::{App, Tenant, User};
+
+/// Posts the charge of a call by a node of its own; amounts are magnitudes in base units.
+pub(crate) async fn charge(
+    app: &App,
+    tenant: &Tenant,
+    user: Option<&User>,
+    wallet_usd: i64,
+    budget_usd: i64,
+    tokens: i64,
+) -> String {
+    let ledger = &app.gateway.stores().ledger;
+    let platform: PlatformId = tenant.id.parse().unwrap();
+    let end_user: Option<EndUserId> = user.map(|user| user.id.parse().unwrap());
+    let accounts = ledger.audit(&scopes::operator()).await.unwrap();
+    let wallet = accounts
+        .iter()
+        .find(|row| row.platform_id == platform && row.kind == AccountKind::Wallet)
+        .unwrap()
+        .account;
+    let budget = match end_user {
+        Some(id) => {
+            let scope = scopes::platform(platform);
+            ledger.budget_account(&scope, id).await.unwrap()
+        }
+        None => None,
+    };
+    let entry = LedgerEntry {
+        uid: EntryId::new(),
+        kind: EntryKind::Charge,
+        source: EntrySource::Inference,
+        platform_id: platform,
+        end_user_id: end_user,
+        wallet: Some((wallet, NanoUsd::new(-wallet_usd))),
+        budget: budget.map(|account| BudgetLegs {
+            account,
+            remaining: Amounts::from_raw(-budget_usd, -tokens, 0),
+            limit: Amounts::ZERO,
+        }),
+        refers_to: None,
+        flags: ChargeFlags::default(),
+        posted_by: None,
+        metered: None,
+        idempotency_key: None,
+        reason: None,
+        metadata: RawObject::new(),
+        created_at: SystemClock.now(),
+    };
+    let engine = scopes::engine();
+    let node = ledger
+        .open_node(&engine, Uuid::now_v7(), "gw-2", Duration::from_secs(60))
+        .await
+        .unwrap();
+    let batch = SettleBatch {
+        node,
+        seq: 1,
+        delivered_seq: 0,
+        opened: Vec::new(),
+        closed: Vec::new(),
+        debits: debits_of(std::slice::from_ref(&entry)),
+        entries: vec![entry.clone()],
+    };
+    ledger.settle(&engine, &batch).await.unwrap();
+    entry.uid.to_string()
+}
+
+/// Sweeps every node, the gateway's own among them: it makes no calls any more.
+pub(crate) async fn sweep(app: &App) {
+    let ledger = &app.gateway.stores().ledger;
+    let policy = UnconfirmedDelivery::Stands;
+    ledger
+        .sweep(&scopes::engine(), Sweep::All, policy)
+        .await
+        .unwrap();
+}
