@@ -8,6 +8,7 @@
 mod answer;
 mod budgets;
 mod caller;
+mod display;
 mod docs;
 mod end_users;
 mod field;
@@ -135,6 +136,20 @@ fn money_routes() -> Router<ApiState> {
         .route(
             "/v1/platforms/{platform_id}/wallet/topup",
             post(wallets::top_up),
+        )
+        .route(
+            "/v1/platforms/{platform_id}/end-users/{end_user_id}/wallet",
+            get(display::read)
+                .put(display::set)
+                .delete(display::remove),
+        )
+        .route(
+            "/v1/platforms/{platform_id}/end-users/{end_user_id}/wallet/topup",
+            post(display::top_up),
+        )
+        .route(
+            "/v1/platforms/{platform_id}/end-users/{end_user_id}/wallet/adjust",
+            post(display::adjust),
         )
         .route(
             "/v1/platforms/{platform_id}/end-users/{end_user_id}/budget",

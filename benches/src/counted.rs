@@ -9,13 +9,8 @@ use assistiv_core::auth::{OperatorScope, PlatformScope, SweeperScope};
 use assistiv_core::billing::{
     AccountAudit, ActContext, ActRefusal, Amounts, Applied, Budget, Control, EntryWithBalance,
     Idempotency, Lane, LanePosition, LateSettlement, LeaseBatch, LeaseGrant, LedgerAct,
-<<<<<<< HEAD
-    LedgerEntry, LedgerStore, PostedCharge, Resolution, Resolved, SettleBatch, Sweep, Swept,
-    Unconfirmed, UnconfirmedDelivery, UnconfirmedFilter, Wallet,
-=======
     LedgerEntry, LedgerStore, NodeAudit, PostedCharge, Resolution, Resolved, SettleBatch, Sweep,
     Swept, Unconfirmed, UnconfirmedDelivery, UnconfirmedFilter, Wallet,
->>>>>>> wt-logs
 };
 use assistiv_core::id::{AccountId, EndUserId, EntryId, NodeId};
 use assistiv_core::store::{Listed, Page, StoreError};
@@ -195,15 +190,6 @@ passed_on! {
             idempotency: Option<Idempotency>
         ) -> Result<Resolved, ActRefusal>;
         audit(scope: &OperatorScope) -> Vec<AccountAudit>;
-        unconfirmed(scope: &OperatorScope, filter: &UnconfirmedFilter, page: Page)
-            -> Listed<Unconfirmed>;
-        resolve_unconfirmed(
-            scope: &OperatorScope,
-            charge: EntryId,
-            resolution: Resolution,
-            context: &ActContext,
-            idempotency: Option<Idempotency>
-        ) -> Result<Resolved, ActRefusal>;
     }
     uncounted {
         open_node(scope: &SweeperScope, instance: Uuid, name: &str, ttl: Duration) -> NodeId;
@@ -215,7 +201,6 @@ passed_on! {
         charges(scope: &SweeperScope, after: i64, most: u32) -> Vec<PostedCharge>;
         due_periods(scope: &SweeperScope, most: u32) -> Vec<AccountId>;
         prune_controls(scope: &SweeperScope) -> u64;
-        charges(scope: &SweeperScope, after: i64, most: u32) -> Vec<PostedCharge>;
         nodes(scope: &OperatorScope) -> Vec<NodeAudit>;
     }
 }

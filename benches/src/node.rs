@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use assistiv_core::auth::{Identity, PresentedKey};
 use assistiv_core::billing::{
-    BudgetOf, BudgetTerms, CreateBudget, Ending, Estimate, FundError, Hold, Limits, Period,
-    ZoneName,
+    BudgetOf, BudgetTerms, CreateBudget, DisplayRates, Ending, Estimate, FundError, Hold, Limits,
+    Period, ZoneName,
 };
 use assistiv_core::clock::{Clock, SystemClock};
 use assistiv_core::id::LogId;
@@ -145,6 +145,7 @@ impl Node {
             output_tokens: OUTPUT,
             is_bounded: true,
             markup: Markup::NONE,
+            display: DisplayRates::default(),
         };
         Ok(Self {
             gateway,

@@ -31,6 +31,7 @@ mod migrations;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod query;
+mod retry;
 mod settings;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -42,6 +43,7 @@ use std::fmt;
 #[cfg(feature = "sqlite")]
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use sea_orm::{
     DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode, TransactionOptions,
@@ -81,6 +83,8 @@ struct Inner {
     reader: DatabaseConnection,
     logs: LogDatabase,
     clock: Arc<dyn Clock>,
+    /// Acts that were tried again.
+    retries: AtomicU64,
     /// Last, so that it is released after the connections are gone.
     #[cfg_attr(
         not(feature = "postgres"),

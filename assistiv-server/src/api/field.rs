@@ -5,7 +5,7 @@ use std::str::FromStr;
 use assistiv_core::auth::{KeyScope, KeyScopes};
 use assistiv_core::billing::Period;
 use assistiv_core::json::RawObject;
-use assistiv_core::money::{NanoUsd, Tokens};
+use assistiv_core::money::{DisplayUnits, NanoUsd, Tokens};
 use assistiv_core::routing::ModelSlug;
 
 /// A value, or what a field must be.
@@ -111,6 +111,36 @@ pub(super) fn signed_usd(json: &str) -> Read<NanoUsd> {
         Err("must not be 0".to_owned())
     } else {
         Ok(amount)
+    }
+}
+
+/// Display units, 0 or more, with at most six fractional digits.
+pub(super) fn display(json: &str) -> Read<DisplayUnits> {
+    let units: DisplayUnits = serde_json::from_str(json).map_err(|error| error.to_string())?;
+    if units < DisplayUnits::ZERO {
+        Err("must be 0 or more".to_owned())
+    } else {
+        Ok(units)
+    }
+}
+
+/// Display units above 0.
+pub(super) fn positive_display(json: &str) -> Read<DisplayUnits> {
+    let units = display(json)?;
+    if units.is_positive() {
+        Ok(units)
+    } else {
+        Err("must be greater than 0".to_owned())
+    }
+}
+
+/// Display units of either sign, not 0.
+pub(super) fn signed_display(json: &str) -> Read<DisplayUnits> {
+    let units: DisplayUnits = serde_json::from_str(json).map_err(|error| error.to_string())?;
+    if units.is_zero() {
+        Err("must not be 0".to_owned())
+    } else {
+        Ok(units)
     }
 }
 

@@ -1,10 +1,10 @@
 //! What an end user may know of itself (`docs/api-design.md`).
 
-use assistiv_core::billing::{Budget, OwnBudget, Period};
+use assistiv_core::billing::{Budget, EndUserLedgers, OwnBudget, Period};
 use assistiv_core::clock::Timestamp;
 use assistiv_core::id::{BudgetId, EndUserId, PlatformId};
 use assistiv_core::json::RawObject;
-use assistiv_core::money::{NanoUsd, Tokens};
+use assistiv_core::money::{DisplayUnits, NanoUsd, Tokens};
 use assistiv_core::tenancy::{BudgetView, ReadOwnUser};
 use axum::extract::State;
 use http::StatusCode;
@@ -58,15 +58,16 @@ struct TokensView {
     is_exhausted: bool,
 }
 
-/// No USD amount may be in here. No end user has a display ledger, so its figures are null.
+/// No USD amount may be in here. While the display ledger is off, its figures are null.
 #[derive(Serialize)]
-struct DisplayView {
+struct DisplayView<'a> {
     #[serde(flatten)]
     whose: Whose,
-    unit: (),
-    max: (),
-    used: (),
-    remaining: (),
+    unit: Option<&'a str>,
+    max: Option<DisplayUnits>,
+    used: Option<DisplayUnits>,
+    /// Not below zero, whatever is used.
+    remaining: Option<DisplayUnits>,
     period: Period,
     period_start: Timestamp,
     period_end: Option<Timestamp>,
@@ -113,15 +114,16 @@ pub(super) async fn read(State(state): State<ApiState>, OwnUser(principal): OwnU
 
 /// `GET /v1/me/budget`
 pub(super) async fn budget(State(state): State<ApiState>, OwnUser(principal): OwnUser) -> Handled {
-    let (budget, view) = state
+    let (ledgers, view) = state
         .gateway
         .wallets()
         .run(&principal, (), OwnBudget)
         .await?;
+    let budget = &ledgers.budget;
     match view {
-        BudgetView::Usd => answer::one(StatusCode::OK, usd_view(&budget)),
-        BudgetView::Display => answer::one(StatusCode::OK, display_view(&budget)),
-        BudgetView::Tokens | BudgetView::Auto => answer::one(StatusCode::OK, tokens_view(&budget)),
+        BudgetView::Usd => answer::one(StatusCode::OK, usd_view(budget)),
+        BudgetView::Display => answer::one(StatusCode::OK, display_view(&ledgers)),
+        BudgetView::Tokens | BudgetView::Auto => answer::one(StatusCode::OK, tokens_view(budget)),
     }
 }
 
@@ -145,13 +147,17 @@ fn tokens_view(budget: &Budget) -> TokensView {
     }
 }
 
-fn display_view(budget: &Budget) -> DisplayView {
+fn display_view(ledgers: &EndUserLedgers) -> DisplayView<'_> {
+    let budget = &ledgers.budget;
+    let max = budget.max_display;
     DisplayView {
         whose: whose(budget),
-        unit: (),
-        max: (),
-        used: (),
-        remaining: (),
+        unit: max.map(|_| ledgers.settings.unit.as_str()),
+        max,
+        used: max.map(|_| budget.used_display),
+        remaining: budget
+            .remaining_display()
+            .map(|left| left.max(DisplayUnits::ZERO)),
         period: budget.terms.period,
         period_start: budget.period_start,
         period_end: budget.period_end,
@@ -195,5 +201,8 @@ fn is_exhausted(budget: &Budget) -> bool {
         .is_some_and(|left| !left.is_positive())
         || budget
             .remaining_tokens()
+            .is_some_and(|left| !left.is_positive())
+        || budget
+            .remaining_display()
             .is_some_and(|left| !left.is_positive())
 }

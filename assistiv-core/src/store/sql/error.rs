@@ -33,6 +33,24 @@ pub(super) fn conflict(error: DbErr, name: &'static str) -> StoreError {
     }
 }
 
+/// Whether a transaction was undone for the sake of another one: a deadlock, a conflict with what
+/// committed meanwhile, or a lock that was not given in time. It can be tried again.
+pub(super) fn gave_way(error: &StoreError) -> bool {
+    let StoreError::Unavailable(source) = error else {
+        return false;
+    };
+    let Some(
+        DbErr::Exec(RuntimeErr::SqlxError(source))
+        | DbErr::Query(RuntimeErr::SqlxError(source))
+        | DbErr::Conn(RuntimeErr::SqlxError(source)),
+    ) = source.downcast_ref()
+    else {
+        return false;
+    };
+    let code = source.as_database_error().and_then(|error| error.code());
+    matches!(code.as_deref(), Some("40P01" | "40001" | "55P03"))
+}
+
 /// A stored value that this version cannot read. `what` names the column, never the value.
 pub(super) fn corrupt(what: &str) -> StoreError {
     StoreError::Corrupt(what.to_owned())

@@ -52,7 +52,8 @@ impl LedgerStore for SqlStore {
         name: &str,
         ttl: Duration,
     ) -> Result<NodeId, StoreError> {
-        nodes::open(self, scope, instance, name, ttl).await
+        self.retrying(|| nodes::open(self, scope, instance, name, ttl))
+            .await
     }
 
     async fn heartbeat(
@@ -62,15 +63,16 @@ impl LedgerStore for SqlStore {
         ttl: Duration,
         acked_control: i64,
     ) -> Result<(), StoreError> {
-        nodes::heartbeat(self, scope, node, ttl, acked_control).await
+        self.retrying(|| nodes::heartbeat(self, scope, node, ttl, acked_control))
+            .await
     }
 
     async fn drain_node(&self, scope: &SweeperScope, node: NodeId) -> Result<(), StoreError> {
-        nodes::drain(self, scope, node).await
+        self.retrying(|| nodes::drain(self, scope, node)).await
     }
 
     async fn close_node(&self, scope: &SweeperScope, node: NodeId) -> Result<(), StoreError> {
-        sweep::close(self, scope, node).await
+        self.retrying(|| sweep::close(self, scope, node)).await
     }
 
     async fn sweep(
@@ -79,7 +81,8 @@ impl LedgerStore for SqlStore {
         which: Sweep,
         unconfirmed: UnconfirmedDelivery,
     ) -> Result<Vec<Swept>, StoreError> {
-        sweep::sweep(self, scope, which, unconfirmed).await
+        self.retrying(|| sweep::sweep(self, scope, which, unconfirmed))
+            .await
     }
 
     async fn settle_late(
@@ -87,7 +90,7 @@ impl LedgerStore for SqlStore {
         scope: &SweeperScope,
         exact: &LedgerEntry,
     ) -> Result<LateSettlement, StoreError> {
-        late::settle(self, scope, exact).await
+        self.retrying(|| late::settle(self, scope, exact)).await
     }
 
     async fn slot(
@@ -100,7 +103,8 @@ impl LedgerStore for SqlStore {
     }
 
     async fn recall(&self, scope: &SweeperScope, account: AccountId) -> Result<i64, StoreError> {
-        controls::recall(self, scope, account).await
+        self.retrying(|| controls::recall(self, scope, account))
+            .await
     }
 
     async fn controls(&self, scope: &SweeperScope) -> Result<Vec<Control>, StoreError> {
@@ -125,7 +129,7 @@ impl LedgerStore for SqlStore {
     }
 
     async fn prune_controls(&self, scope: &SweeperScope) -> Result<u64, StoreError> {
-        controls::prune(self, scope).await
+        self.retrying(|| controls::prune(self, scope)).await
     }
 
     async fn lane(
@@ -154,7 +158,8 @@ impl LedgerStore for SqlStore {
         scope: &SweeperScope,
         account: AccountId,
     ) -> Result<bool, StoreError> {
-        reset::reset_period(self, scope, account).await
+        self.retrying(|| reset::reset_period(self, scope, account))
+            .await
     }
 
     async fn budget_account(
@@ -174,7 +179,7 @@ impl LedgerStore for SqlStore {
         scope: &PlatformScope,
         end_user: EndUserId,
     ) -> Result<Option<Budget>, StoreError> {
-        read::budget(self, scope, end_user).await
+        self.retrying(|| read::budget(self, scope, end_user)).await
     }
 
     async fn apply(
@@ -184,7 +189,8 @@ impl LedgerStore for SqlStore {
         context: &ActContext,
         idempotency: Option<Idempotency>,
     ) -> Result<Result<Applied, ActRefusal>, StoreError> {
-        acts::apply(self, scope, act, context, idempotency).await
+        self.retrying(|| acts::apply(self, scope, act, context, idempotency.clone()))
+            .await
     }
 
     async fn unconfirmed(

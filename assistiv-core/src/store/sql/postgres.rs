@@ -8,6 +8,7 @@ mod tests;
 mod verify;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr};
 use secrecy::SecretString;
@@ -95,6 +96,7 @@ pub(super) async fn open(
         reader,
         logs,
         clock,
+        retries: AtomicU64::new(0),
         backend: Backend::Postgres(Server {
             clock: server_clock,
             settle: LaneSession::new(&options, Role::Settle),
@@ -116,6 +118,7 @@ pub(super) async fn open_read_only(url: &SecretString) -> Result<SqlStore, Store
             reader,
         },
         clock: Arc::new(clock.clone()),
+        retries: AtomicU64::new(0),
         backend: Backend::Postgres(Server {
             clock: Some(clock),
             settle: LaneSession::new(&options, Role::Read),

@@ -4,6 +4,7 @@ mod lock;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
@@ -55,6 +56,7 @@ pub(super) async fn open(
         reader,
         logs,
         clock: clock.unwrap_or_else(|| Arc::new(SystemClock)),
+        retries: AtomicU64::new(0),
         backend: Backend::Sqlite { _lock: Some(lock) },
     })))
 }
@@ -88,6 +90,7 @@ pub(super) async fn open_read_only(path: PathBuf) -> Result<(SqlStore, bool), St
             reader: log_reader,
         },
         clock: Arc::new(SystemClock),
+        retries: AtomicU64::new(0),
         backend: Backend::Sqlite { _lock: None },
     }));
     Ok((store, is_in_use))

@@ -1,6 +1,7 @@
 //! [`TenancyStore`] in SQL.
 
 mod opening;
+mod removal;
 
 use async_trait::async_trait;
 use sea_orm::sea_query::{CaseStatement, Cond, Expr, OnConflict, Order};
@@ -9,13 +10,11 @@ use sea_orm::{
     QuerySelect, Select, Set,
 };
 
-use super::entities::{account, api_key, budget, end_user, platform, wallet};
+use super::entities::{api_key, end_user, platform};
 use super::error::{conflict, failed};
-use super::ledger::write;
 use super::query::{contains, page_of};
 use super::{SqlStore, commit, events, keys};
 use crate::auth::{OperatorScope, PlatformScope};
-use crate::billing::AccountKind;
 use crate::events::{EventType, about_end_user};
 use crate::id::EndUserId;
 use crate::keys::ApiKey;
@@ -96,31 +95,7 @@ impl TenancyStore for SqlStore {
     }
 
     async fn delete_platform(&self, scope: &PlatformScope) -> Result<(), StoreError> {
-        let txn = self.begin_write().await?;
-        let row = keys::lock_platform(&txn, scope).await?;
-        // Budgets and wallet go before the accounts are touched: that is the order of their locks.
-        // End users, keys and configs go with the platform's row.
-        let platform_id = scope.platform_id().as_uuid();
-        budget::Entity::delete_many()
-            .filter(budget::Column::PlatformId.eq(platform_id))
-            .exec(&txn)
-            .await
-            .map_err(failed)?;
-        wallet::Entity::delete_many()
-            .filter(wallet::Column::PlatformId.eq(platform_id))
-            .exec(&txn)
-            .await
-            .map_err(failed)?;
-        let mut retired =
-            write::retire_accounts(&txn, account::Entity::of(scope), self.now()).await?;
-        platform::Entity::delete_by_id(row.id)
-            .exec(&txn)
-            .await
-            .map_err(failed)?;
-        // Without the wallet nothing is paid: there is no need to tell of every budget.
-        retired.retain(|account| account.kind == AccountKind::Wallet as i16);
-        write::tell_retired(&txn, retired, self.now()).await?;
-        commit(txn).await
+        self.retrying(|| removal::platform(self, scope)).await
     }
 
     async fn create_end_user(
@@ -128,44 +103,8 @@ impl TenancyStore for SqlStore {
         scope: &PlatformScope,
         new: NewEndUser,
     ) -> Result<Upsert<EndUser>, StoreError> {
-        let txn = self.begin_write().await?;
-        // Shared: end users are made side by side, and the platform stays while they are.
-        let platform = platform::Entity::of(scope)
-            .lock_shared()
-            .one(&txn)
+        self.retrying(|| create_end_user(self, scope, new.clone()))
             .await
-            .map_err(failed)?;
-        platform.ok_or(StoreError::NotFound)?;
-        let row = end_user::row(scope, &new.end_user)?;
-        let unless_taken =
-            OnConflict::columns([end_user::Column::PlatformId, end_user::Column::ExternalId])
-                .do_nothing()
-                .to_owned();
-        let inserted = end_user::Entity::insert(row)
-            .on_conflict(unless_taken)
-            .exec_without_returning(&txn)
-            .await;
-        let made = if inserted.map_err(failed)? == 1 {
-            keys::insert(
-                &txn,
-                scope,
-                &ApiKey {
-                    end_user_id: Some(new.end_user.id),
-                    ..new.key
-                },
-            )
-            .await?;
-            if let Some(budget) = new.budget {
-                opening::budget(&txn, scope, new.end_user.id, budget, self.now()).await?;
-            }
-            let made = about_end_user(EventType::EndUserCreated, &new.end_user, self.now());
-            events::insert(&txn, [made]).await?;
-            Upsert::Created(new.end_user)
-        } else {
-            Upsert::Existing(add_key(&txn, scope, new).await?)
-        };
-        commit(txn).await?;
-        Ok(made)
     }
 
     async fn end_users(
@@ -217,28 +156,54 @@ impl TenancyStore for SqlStore {
         scope: &PlatformScope,
         id: EndUserId,
     ) -> Result<(), StoreError> {
-        let txn = self.begin_write().await?;
-        let row = lock_end_user(&txn, scope, id).await?;
-        let of_user = budget::Entity::of_end_user(scope, id).lock_exclusive();
-        let mut retired = Vec::new();
-        if let Some(budget) = of_user.one(&txn).await.map_err(failed)? {
-            budget::Entity::delete_by_id(budget.id)
-                .exec(&txn)
-                .await
-                .map_err(failed)?;
-            let account =
-                account::Entity::of(scope).filter(account::Column::Id.eq(budget.account_id));
-            retired = write::retire_accounts(&txn, account, self.now()).await?;
-        }
-        end_user::Entity::delete_by_id(row.id)
-            .exec(&txn)
-            .await
-            .map_err(failed)?;
-        let gone = about_end_user(EventType::EndUserDeleted, &row.into_domain()?, self.now());
-        events::insert(&txn, [gone]).await?;
-        write::tell_retired(&txn, retired, self.now()).await?;
-        commit(txn).await
+        self.retrying(|| removal::end_user(self, scope, id)).await
     }
+}
+
+/// Makes an end user, or adds a key to the one that has the name.
+async fn create_end_user(
+    store: &SqlStore,
+    scope: &PlatformScope,
+    new: NewEndUser,
+) -> Result<Upsert<EndUser>, StoreError> {
+    let txn = store.begin_write().await?;
+    // Shared: end users are made side by side, and the platform stays while they are.
+    let platform = platform::Entity::of(scope)
+        .lock_shared()
+        .one(&txn)
+        .await
+        .map_err(failed)?;
+    platform.ok_or(StoreError::NotFound)?;
+    let row = end_user::row(scope, &new.end_user)?;
+    let unless_taken =
+        OnConflict::columns([end_user::Column::PlatformId, end_user::Column::ExternalId])
+            .do_nothing()
+            .to_owned();
+    let inserted = end_user::Entity::insert(row)
+        .on_conflict(unless_taken)
+        .exec_without_returning(&txn)
+        .await;
+    let made = if inserted.map_err(failed)? == 1 {
+        keys::insert(
+            &txn,
+            scope,
+            &ApiKey {
+                end_user_id: Some(new.end_user.id),
+                ..new.key
+            },
+        )
+        .await?;
+        if let Some(budget) = new.budget {
+            opening::budget(&txn, scope, new.end_user.id, budget, store.now()).await?;
+        }
+        let made = about_end_user(EventType::EndUserCreated, &new.end_user, store.now());
+        events::insert(&txn, [made]).await?;
+        Upsert::Created(new.end_user)
+    } else {
+        Upsert::Existing(add_key(&txn, scope, new).await?)
+    };
+    commit(txn).await?;
+    Ok(made)
 }
 
 /// Locks the row of an end user of the platform.
