@@ -1,7 +1,8 @@
 //! Anthropic's Messages: <https://docs.anthropic.com/en/api/messages>.
 //!
 //! What is asked is read as the chat completion that it is another spelling of, so that the same question has the
-//! same answer and the same cost in both formats.
+//! same answer and the same cost in both formats. An answer with `reasoning_tokens` has a thinking block with a
+//! signature before it.
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method, StatusCode};
@@ -18,6 +19,9 @@ use super::stream::{Frame, Script};
 
 /// The only path.
 pub(super) const PATH: &str = "/v1/messages";
+
+const THOUGHT: &str = "Let me count the words.";
+const SIGNATURE: &str = "bW9jaw==";
 
 /// One answer: everything its JSON and its stream have in common.
 struct Messages<'a> {
@@ -189,7 +193,7 @@ impl<'a> Messages<'a> {
     }
 
     fn whole(&self) -> String {
-        let content: Vec<Value> = match &self.answer.content {
+        let mut content: Vec<Value> = match &self.answer.content {
             Content::Text(pieces) => vec![json!({ "type": "text", "text": pieces.concat() })],
             Content::Calls(calls) => {
                 let calls = calls.iter().enumerate();
@@ -201,6 +205,9 @@ impl<'a> Messages<'a> {
                     .collect()
             }
         };
+        if self.thinks() {
+            content.insert(0, thought(THOUGHT, SIGNATURE));
+        }
         let mut message = self.message(content, self.usage(self.tokens.completion_tokens));
         message["stop_reason"] = self.stop_reason().into();
         message.to_string()
@@ -223,18 +230,27 @@ impl<'a> Messages<'a> {
         // The output that is told at the beginning is a placeholder.
         let start = json!({ "message": self.message(Vec::new(), self.usage(1)) });
         let mut frames = vec![event("message_start", start), event("ping", json!({}))];
+        let first = usize::from(self.thinks());
+        if self.thinks() {
+            let delta = |text: &String| json!({ "type": "thinking_delta", "thinking": text });
+            let mut block = Self::block(0, thought("", ""), &[THOUGHT.to_owned()], delta);
+            let signed = json!({ "type": "signature_delta", "signature": SIGNATURE });
+            let signed = json!({ "index": 0, "delta": signed });
+            block.insert(2, event("content_block_delta", signed));
+            frames.extend(block);
+        }
         match &self.answer.content {
             Content::Text(pieces) => {
                 let block = json!({ "type": "text", "text": "" });
                 let delta = |text: &String| json!({ "type": "text_delta", "text": text });
-                frames.extend(Self::block(0, block, pieces, delta));
+                frames.extend(Self::block(first, block, pieces, delta));
             }
             Content::Calls(calls) => {
                 for (at, call) in calls.iter().enumerate() {
                     let block = self.call(at, &call.name, json!({}));
                     let delta =
                         |json: &String| json!({ "type": "input_json_delta", "partial_json": json });
-                    frames.extend(Self::block(at, block, &call.arguments, delta));
+                    frames.extend(Self::block(first + at, block, &call.arguments, delta));
                 }
             }
         }
@@ -279,6 +295,10 @@ impl<'a> Messages<'a> {
         json!({ "type": "tool_use", "id": id, "name": name, "input": input })
     }
 
+    fn thinks(&self) -> bool {
+        self.knobs.reasoning_tokens.is_some_and(|tokens| tokens > 0)
+    }
+
     fn stop_reason(&self) -> &'static str {
         match self.answer.finish_reason {
             "tool_calls" => "tool_use",
@@ -312,6 +332,10 @@ impl<'a> Messages<'a> {
     fn charged(&self) -> Outcome {
         Outcome::Finished(Some((self.request.model.clone(), self.tokens)))
     }
+}
+
+fn thought(text: &str, signature: &str) -> Value {
+    json!({ "type": "thinking", "thinking": text, "signature": signature })
 }
 
 fn event(name: &'static str, data: Value) -> Frame {

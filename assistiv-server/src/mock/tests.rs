@@ -222,3 +222,70 @@ async fn only_loopback_is_served() {
 fn a_runtime_is_needed() {
     assert!(Mock::start(([127, 0, 0, 1], 0).into()).is_err());
 }
+
+#[tokio::test]
+async fn messages_are_another_spelling_of_the_same() {
+    let mock = start();
+    let ask = async |text: &str, extra: Value| {
+        let mut body = json!({"model": "claude-x", "max_tokens": 50, "system": [{"type": "text", "text": "abcd"}],
+            "messages": [{"role": "user", "content": [{"type": "text", "text": text}]}]});
+        let extra = extra.as_object().unwrap().clone();
+        body.as_object_mut().unwrap().extend(extra);
+        let key = "x-api-key: sk-upstream\r\n";
+        receive(send(&mock, "POST /v1/messages", key, &body.to_string()).await).await
+    };
+    let whole = ask("mock:words=2 mock:cached_tokens=2", json!({}))
+        .await
+        .json();
+    assert_eq!(
+        whole["content"],
+        json!([{"type": "text", "text": "mock answers"}])
+    );
+    assert_eq!(whole["stop_reason"], "end_turn");
+    let usage = &whole["usage"];
+    let input = (4 + "mock:words=2 mock:cached_tokens=2".len() as u64).div_ceil(4) + 3;
+    assert_eq!(
+        (&usage["input_tokens"], &usage["cache_read_input_tokens"]),
+        (&json!(input - 2), &json!(2))
+    );
+    assert_eq!(usage["output_tokens"], 2);
+
+    let stream = ask("mock:words=2", json!({"stream": true})).await;
+    let kinds: Vec<_> = stream
+        .frames()
+        .iter()
+        .map(|f| f["type"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(
+        kinds,
+        [
+            "message_start",
+            "ping",
+            "content_block_start",
+            "content_block_delta",
+            "content_block_delta",
+            "content_block_stop",
+            "message_delta",
+            "message_stop"
+        ]
+    );
+    assert!(stream.body.contains("event: message_delta\ndata: "));
+
+    let tools = json!([{"name": "f", "input_schema": {"type": "object"}}]);
+    let called = ask("x", json!({"tools": tools})).await.json();
+    assert_eq!(
+        (&called["stop_reason"], &called["content"][0]["name"]),
+        (&json!("tool_use"), &json!("f"))
+    );
+
+    let refused = ask("mock:status=529", json!({})).await;
+    assert_eq!(
+        (refused.status, &refused.json()["error"]["type"]),
+        (529, &json!("overloaded_error"))
+    );
+    let refused = ask("x", json!({"max_tokens": null})).await;
+    assert_eq!(
+        (refused.status, &refused.json()["error"]["type"]),
+        (400, &json!("invalid_request_error"))
+    );
+}

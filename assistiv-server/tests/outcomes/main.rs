@@ -8,6 +8,7 @@
 )]
 
 mod charge;
+mod claude;
 mod client;
 mod clients;
 mod hygiene;

@@ -38,6 +38,7 @@ class Price:
 
 
 PRICES = {
+    "claude-sonnet-5-5": Price(Decimal("2"), Decimal("0.10"), Decimal("10")),
     "gpt-4o-mini": Price(Decimal("0.15"), Decimal("0.075"), Decimal("0.60")),
     "echo": Price(Decimal("0.15"), Decimal("0.075"), Decimal("0.60")),
 }

@@ -23,6 +23,7 @@ from pydantic import BaseModel
 from conftest import PRICES, TIMEOUT, Attempts, Wallet
 
 MINI = "gpt-4o-mini"
+CLAUDE = "claude-sonnet-5-5"
 SENTENCE = "Every cent is counted – même «ici», 例えば, and 🦀 too."
 
 
@@ -108,6 +109,25 @@ def test_a_provider_answers(client: openai.OpenAI) -> None:
     assert answer.headers["x-assistiv-provider"] == "openai"
     assert int(answer.headers["x-assistiv-overhead-us"]) < 10_000_000
     assert re.fullmatch(r"[0-9a-f-]{36}", answer.headers["x-assistiv-log-id"])
+
+
+def test_claude_answers(client: openai.OpenAI, wallet: Wallet) -> None:
+    with wallet.charge() as charge:
+        completion = client.chat.completions.create(model=CLAUDE, messages=user("Hello mock:cached_tokens=3"))
+    assert completion.model == CLAUDE
+    assert completion.choices[0].finish_reason == "stop"
+    assert completion.usage is not None
+    assert charge.amount == PRICES[CLAUDE].of_usage(completion.usage)
+
+
+def test_claude_streams(client: openai.OpenAI, wallet: Wallet) -> None:
+    with wallet.charge() as charge, client.chat.completions.stream(
+        model=CLAUDE, messages=user("mock:words=5"), stream_options={"include_usage": True}
+    ) as stream:
+        completion = stream.get_final_completion()
+    assert len((completion.choices[0].message.content or "").split()) == 5
+    assert completion.usage is not None
+    assert charge.amount == PRICES[CLAUDE].of_usage(completion.usage)
 
 
 def test_xai_answers(client: openai.OpenAI, wallet: Wallet) -> None:
@@ -273,9 +293,10 @@ async def test_async_stream(async_client: openai.AsyncOpenAI) -> None:
 # --- Tools -----------------------------------------------------------------------------------------------------------
 
 
-def test_tool_call_and_result(client: openai.OpenAI) -> None:
+@pytest.mark.parametrize("model", [MINI, CLAUDE])
+def test_tool_call_and_result(client: openai.OpenAI, model: str) -> None:
     messages = user("What is the weather?")
-    completion = client.chat.completions.create(model=MINI, messages=messages, tools=[WEATHER, CLOCK])
+    completion = client.chat.completions.create(model=model, messages=messages, tools=[WEATHER, CLOCK])
     choice = completion.choices[0]
     assert choice.finish_reason == "tool_calls"
     assert choice.message.content is None
@@ -287,7 +308,7 @@ def test_tool_call_and_result(client: openai.OpenAI) -> None:
 
     messages.append(choice.message)
     messages.append({"role": "tool", "tool_call_id": call.id, "content": '{"degrees": 21}'})
-    completion = client.chat.completions.create(model=MINI, messages=messages, tools=[WEATHER, CLOCK])
+    completion = client.chat.completions.create(model=model, messages=messages, tools=[WEATHER, CLOCK])
     assert completion.choices[0].finish_reason == "stop"
     assert completion.choices[0].message.content
     assert completion.choices[0].message.tool_calls is None
@@ -327,10 +348,11 @@ def test_parallel_tool_calls(client: openai.OpenAI, parallel: bool, names: list[
     assert len({call.id for call in calls}) == len(names)
 
 
-def test_tool_arguments_stream_in_pieces(client: openai.OpenAI) -> None:
+@pytest.mark.parametrize("model", [MINI, CLAUDE])
+def test_tool_arguments_stream_in_pieces(client: openai.OpenAI, model: str) -> None:
     chunks = list(
         client.chat.completions.create(
-            model=MINI, messages=user("Weather and time, in parallel"), tools=[WEATHER, CLOCK], stream=True
+            model=model, messages=user("Weather and time, in parallel"), tools=[WEATHER, CLOCK], stream=True
         )
     )
     pieces = [call for chunk in chunks for call in chunk.choices[0].delta.tool_calls or []]
