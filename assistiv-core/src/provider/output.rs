@@ -61,8 +61,8 @@ impl Output {
         self.usage = Some(usage);
     }
 
-    /// Takes note of the input that the provider reports before it has generated anything. Should the answer break
-    /// off without a report, only its output has to be counted.
+    /// Takes note of the input that the provider reports before it has generated anything. It is no report of the
+    /// call's usage, whose output nobody knows yet.
     pub fn report_input(&mut self, usage: Usage) {
         self.input = Some(usage);
     }
