@@ -7,6 +7,7 @@
 mod acts;
 mod books;
 mod controls;
+mod feed;
 mod keys;
 mod lanes;
 mod late;
@@ -24,7 +25,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use self::books::Books;
+use self::feed::Changes;
 use self::logs::LogBook;
 use self::nodes::Nodes;
 use super::{Listed, Page, StoreError, StoredSecret, Stores};
@@ -41,6 +45,8 @@ pub struct MemoryStore {
     clock: Arc<dyn Clock>,
     is_shared: bool,
     state: Arc<Mutex<State>>,
+    /// Rings when something was changed that other gateways keep copies of.
+    changed: Arc<Notify>,
     logs: Arc<Mutex<LogBook>>,
 }
 
@@ -55,6 +61,7 @@ struct State {
     llm_configs: HashMap<LlmConfigId, (LlmConfig, StoredSecret)>,
     books: Books,
     nodes: Nodes,
+    changes: Changes,
 }
 
 // === impl MemoryStore ===
@@ -66,6 +73,7 @@ impl MemoryStore {
             clock,
             is_shared: false,
             state: Arc::default(),
+            changed: Arc::default(),
             logs: Arc::default(),
         }
     }
@@ -110,7 +118,8 @@ impl From<MemoryStore> for Stores {
             keys: store.clone(),
             llm_configs: store.clone(),
             ledger: store.clone(),
-            logs: store,
+            logs: store.clone(),
+            changes: store,
         }
     }
 }

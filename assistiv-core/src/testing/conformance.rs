@@ -7,6 +7,7 @@ pub mod budgets;
 pub mod controls;
 pub mod end_user_lists;
 pub mod end_users;
+pub mod feed;
 pub mod idempotency;
 pub mod isolation;
 pub mod keys;
@@ -158,6 +159,11 @@ macro_rules! store_conformance {
                     concurrent_config_updates_all_stand,
                     configs_are_listed_newest_first,
                     configs_are_filtered,
+                }
+                feed {
+                    changes_are_told,
+                    changes_of_configs_are_told,
+                    changes_are_shown_for_a_minute,
                 }
                 isolation {
                     another_platform_reaches_no_end_users,

@@ -9,6 +9,7 @@ mod m20261123_000002_billing;
 mod m20261123_000003_settings;
 mod m20261123_000004_nodes;
 mod m20261123_000008_postgres;
+mod m20261123_000009_changes;
 
 use std::collections::HashSet;
 
@@ -37,6 +38,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000003_settings::Migration),
             Box::new(m20261123_000004_nodes::Migration),
             Box::new(m20261123_000008_postgres::Migration),
+            Box::new(m20261123_000009_changes::Migration),
         ]
     }
 }
