@@ -8,8 +8,10 @@
 mod account;
 mod act;
 mod amounts;
+mod buckets;
 mod commands;
 mod control;
+mod display;
 mod engine;
 mod estimate;
 mod fund;
@@ -29,17 +31,20 @@ pub use account::{
     NewWallet, Wallet,
 };
 pub use act::{
-    ActContext, ActOutcome, ActRefusal, Applied, BudgetChanges, BudgetState, Decision, Idempotency,
-    LedgerAct, PostedEntry, Refund, RefundState, WalletState, decide_budget, decide_refund,
-    decide_reset, decide_wallet,
+    ActContext, ActOutcome, ActRefusal, Applied, BudgetChanges, BudgetState, CrossingSearch,
+    Decision, Idempotency, LedgerAct, PostedEntry, Refund, RefundState, WalletState, Watch,
+    decide_budget, decide_refund, decide_reset, decide_wallet,
 };
 pub use amounts::{Amounts, Dimension, Dimensions, Legs, Overflow};
 pub use commands::{
-    AdjustWallet, BudgetOf, CreateBudget, DebitBudget, ListUnconfirmed, OwnBudget, Performed,
-    ReadBudget, ReadWallet, RefundDebit, RemoveBudget, RequestKey, ResolveUnconfirmed, TopUpBudget,
-    TopUpBy, TopUpWallet, UpdateBudget, UpdateWallet, WalletKeeper, WalletWithEntries, Wallets,
+    AdjustDisplay, AdjustWallet, BudgetOf, CreateBudget, DebitBudget, EndUserLedgers,
+    ListUnconfirmed, OwnBudget, Performed, ReadBudget, ReadEndUserWallet, ReadWallet, RefundDebit,
+    RemoveBudget, RemoveDisplay, RequestKey, ResolveUnconfirmed, SetDisplay, TopUpBudget, TopUpBy,
+    TopUpDisplay, TopUpWallet, UpdateBudget, UpdateWallet, WalletKeeper, WalletWithEntries,
+    Wallets,
 };
 pub use control::{Control, ControlOp};
+pub use display::{DisplayRates, DisplayReset, DisplayRule, DisplayTrigger, EndUserWallet};
 pub use engine::{Billing, QueuePermit};
 pub use estimate::Estimate;
 pub use fund::{Fund, FundLayer};
@@ -59,8 +64,8 @@ pub use period::{Bounds, Period, ZoneError, ZoneName};
 pub use price::{LongContext, Price, Rate, Rates, Usage};
 pub(crate) use recovery::NotSwept;
 pub use store::{
-    AccountAudit, Lane, LanePosition, LateSettlement, LeaseBatch, LedgerStore, OpenStream,
-    PostedCharge, SettleBatch, Sweep, Swept, UnconfirmedDelivery,
+    AccountAudit, Lane, LanePosition, LateSettlement, LeaseBatch, LedgerStore, NodeAudit,
+    OpenStream, PostedCharge, SettleBatch, Sweep, Swept, UnconfirmedDelivery,
 };
 pub use unconfirmed::{
     Resolution, Resolved, Unconfirmed, UnconfirmedFilter, UnconfirmedStatus, UnknownWord,

@@ -167,6 +167,12 @@ impl Members {
 // === impl RawJson ===
 
 impl RawJson {
+    /// Writes a value whose maps have text for keys; what JSON cannot hold becomes `null`.
+    pub(crate) fn of(value: &impl Serialize) -> Self {
+        let text = serde_json::value::to_raw_value(value);
+        Self(text.unwrap_or_else(|_| RawValue::NULL.to_owned()))
+    }
+
     /// The text.
     pub fn get(&self) -> &str {
         self.0.get()

@@ -264,6 +264,19 @@ impl<'de> Deserialize<'de> for Tokens {
 
 // === impl DisplayUnits ===
 
+impl DisplayUnits {
+    /// The largest amount that may be put in: 999,999,999.999999 units.
+    pub const MAX_INPUT: Self = Self(999_999_999_999_999);
+}
+
+impl FromStr for DisplayUnits {
+    type Err = AmountError;
+
+    fn from_str(text: &str) -> Result<Self, AmountError> {
+        parse_scaled(text, 6, Self::MAX_INPUT.0, "999999999.999999").map(Self)
+    }
+}
+
 impl fmt::Display for DisplayUnits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_scaled(f, self.0, 6, 0)
@@ -275,6 +288,16 @@ impl Serialize for DisplayUnits {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let number = RawValue::from_string(self.to_string()).map_err(serde::ser::Error::custom)?;
         number.serialize(serializer)
+    }
+}
+
+/// Reads a JSON number or string from its source text, never through a float.
+impl<'de> Deserialize<'de> for DisplayUnits {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        decimal_text(&raw)
+            .and_then(|text| text.parse())
+            .map_err(D::Error::custom)
     }
 }
 

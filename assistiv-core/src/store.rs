@@ -21,6 +21,7 @@ pub use tenancy::{
 use std::sync::Arc;
 
 pub use crate::billing::LedgerStore;
+pub use crate::events::EventStore;
 pub use crate::logs::LogStore;
 
 /// The stores that a gateway works on. Replace one field, keep the rest.
@@ -38,6 +39,8 @@ pub struct Stores {
     pub logs: Arc<dyn LogStore>,
     /// What other nodes have changed.
     pub changes: Arc<dyn ChangeFeed>,
+    /// What happened, for those who want to be told.
+    pub events: Arc<dyn EventStore>,
 }
 
 /// A page of a list.

@@ -15,6 +15,7 @@ mod form;
 mod idempotency;
 mod keys;
 mod llm_configs;
+mod logs;
 mod me;
 mod path;
 mod platforms;
@@ -56,6 +57,7 @@ pub fn router(state: ApiState) -> Router {
         .merge(money_routes())
         .merge(billing_routes())
         .merge(own_routes())
+        .merge(log_routes())
         .route("/docs/errors", get(docs::errors))
         .fallback(refusal::unknown_path)
         .method_not_allowed_fallback(refusal::wrong_method)
@@ -167,6 +169,13 @@ fn billing_routes() -> Router<ApiState> {
             "/v1/admin/billing/unconfirmed/{transaction_id}/resolve",
             post(unconfirmed::resolve),
         )
+}
+
+fn log_routes() -> Router<ApiState> {
+    Router::new()
+        .route("/v1/platforms/{platform_id}/logs", get(logs::list))
+        .route("/v1/platforms/{platform_id}/logs/{log_id}", get(logs::read))
+        .route("/v1/platforms/{platform_id}/usage", get(logs::usage))
 }
 
 fn own_routes() -> Router<ApiState> {

@@ -6,6 +6,7 @@
 mod args;
 mod check;
 mod demo;
+mod doctor;
 mod serve;
 mod setup;
 mod terminal;
@@ -57,6 +58,7 @@ fn run(invocation: Invocation) -> Result<ExitCode, CliError> {
             Command::Demo { json } => demo::run(invocation.listen(), *json).await,
             Command::Setup(request) => setup::run(invocation.config()?, request).await,
             Command::Check { json } => check::run(invocation.config(), *json),
+            Command::Doctor { json } => doctor::run(&invocation.config()?, *json).await,
             Command::Config(ConfigCommand::Show { json }) => {
                 check::show(&invocation.config()?, *json)
             }

@@ -21,7 +21,7 @@ use assistiv_core::keys::ApiKey;
 use assistiv_core::provider::{Provider, Registered};
 use assistiv_core::routing::Catalogue;
 use assistiv_core::secrets::MasterKeyCipher;
-use assistiv_core::store::sql::{SqlOptions, SqlStore};
+use assistiv_core::store::sql::{Inspection, SqlOptions, SqlStore};
 use assistiv_core::{Gateway, GatewayBuilder};
 use assistiv_providers::anthropic::Anthropic;
 use assistiv_providers::echo::Echo;
@@ -49,7 +49,7 @@ impl Node {
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
         master_key::prepare_data_dir(&config.server.data_dir)?;
         let path = database_path(config);
-        let store = SqlStore::open(SqlOptions::sqlite(&path))
+        let store = SqlStore::open(database(config))
             .await
             .with_context(|| format!("the database {} cannot be opened", path.display()))?;
         let key = master_key::obtain(config, &store).await?;
@@ -136,15 +136,33 @@ pub fn problems(config: &Config) -> Vec<String> {
     problems
 }
 
-fn database_path(config: &Config) -> PathBuf {
-    match &config.database.url {
-        Some(url) => PathBuf::from(url.trim_start_matches("sqlite://")),
-        None => config.server.data_dir.join(DATABASE_FILE),
-    }
+/// The database for reading alone, beside whoever uses it.
+///
+/// # Errors
+/// When there is none, or it cannot be opened.
+pub async fn inspect(config: &Config) -> anyhow::Result<Inspection> {
+    let path = database_path(config);
+    SqlStore::inspect(database(config))
+        .await
+        .with_context(|| format!("the database {} cannot be opened", path.display()))
 }
 
-/// A gateway builder with the adapters and parameters of a configuration.
-fn builder(config: &Config) -> anyhow::Result<GatewayBuilder> {
+/// The cipher of an existing database, and what is wrong with it; makes nothing.
+///
+/// # Errors
+/// When the database fails.
+pub async fn existing_cipher(
+    config: &Config,
+    store: &SqlStore,
+) -> anyhow::Result<Result<MasterKeyCipher, MasterKeyError>> {
+    master_key::existing(config, store).await
+}
+
+/// Models and prices, with what the configuration changes of them.
+///
+/// # Errors
+/// When the configuration names something that there is not.
+pub fn catalogue(config: &Config) -> anyhow::Result<Catalogue> {
     let mut catalogue = Catalogue::built_in()?;
     for (slug, provider) in &config.providers {
         let slug = slug.parse().with_context(|| format!("providers.{slug}"))?;
@@ -154,6 +172,23 @@ fn builder(config: &Config) -> anyhow::Result<GatewayBuilder> {
                 .with_context(|| format!("providers.{slug}.base_url"))?;
         }
     }
+    Ok(catalogue)
+}
+
+fn database(config: &Config) -> SqlOptions {
+    SqlOptions::sqlite(database_path(config))
+}
+
+fn database_path(config: &Config) -> PathBuf {
+    match &config.database.url {
+        Some(url) => PathBuf::from(url.trim_start_matches("sqlite://")),
+        None => config.server.data_dir.join(DATABASE_FILE),
+    }
+}
+
+/// A gateway builder with the adapters and parameters of a configuration.
+fn builder(config: &Config) -> anyhow::Result<GatewayBuilder> {
+    let catalogue = catalogue(config)?;
     let allowed: Result<Vec<AllowedHost>, _> = config
         .security
         .outbound_allow

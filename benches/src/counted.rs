@@ -9,7 +9,8 @@ use assistiv_core::auth::{OperatorScope, PlatformScope, SweeperScope};
 use assistiv_core::billing::{
     AccountAudit, ActContext, ActRefusal, Amounts, Applied, Budget, Control, EntryWithBalance,
     Idempotency, Lane, LanePosition, LateSettlement, LeaseBatch, LeaseGrant, LedgerAct,
-    LedgerEntry, LedgerStore, SettleBatch, Sweep, Swept, UnconfirmedDelivery, Wallet,
+    LedgerEntry, LedgerStore, NodeAudit, PostedCharge, Resolution, Resolved, SettleBatch, Sweep,
+    Swept, Unconfirmed, UnconfirmedDelivery, UnconfirmedFilter, Wallet,
 };
 use assistiv_core::id::{AccountId, EndUserId, EntryId, NodeId};
 use assistiv_core::store::{Listed, Page, StoreError};
@@ -179,7 +180,25 @@ passed_on! {
         budget_entries(scope: &PlatformScope, end_user: EndUserId, page: Page)
             -> Listed<EntryWithBalance>;
         charge(scope: &PlatformScope, uid: EntryId) -> Option<LedgerEntry>;
+        unconfirmed(scope: &OperatorScope, filter: &UnconfirmedFilter, page: Page)
+            -> Listed<Unconfirmed>;
+        resolve_unconfirmed(
+            scope: &OperatorScope,
+            uid: EntryId,
+            resolution: Resolution,
+            context: &ActContext,
+            idempotency: Option<Idempotency>
+        ) -> Result<Resolved, ActRefusal>;
         audit(scope: &OperatorScope) -> Vec<AccountAudit>;
+        unconfirmed(scope: &OperatorScope, filter: &UnconfirmedFilter, page: Page)
+            -> Listed<Unconfirmed>;
+        resolve_unconfirmed(
+            scope: &OperatorScope,
+            charge: EntryId,
+            resolution: Resolution,
+            context: &ActContext,
+            idempotency: Option<Idempotency>
+        ) -> Result<Resolved, ActRefusal>;
     }
     uncounted {
         open_node(scope: &SweeperScope, instance: Uuid, name: &str, ttl: Duration) -> NodeId;
@@ -188,7 +207,10 @@ passed_on! {
         close_node(scope: &SweeperScope, node: NodeId) -> ();
         controls(scope: &SweeperScope) -> Vec<Control>;
         is_acked(scope: &SweeperScope, seq: i64, except: Option<NodeId>) -> bool;
+        charges(scope: &SweeperScope, after: i64, most: u32) -> Vec<PostedCharge>;
         due_periods(scope: &SweeperScope, most: u32) -> Vec<AccountId>;
         prune_controls(scope: &SweeperScope) -> u64;
+        charges(scope: &SweeperScope, after: i64, most: u32) -> Vec<PostedCharge>;
+        nodes(scope: &OperatorScope) -> Vec<NodeAudit>;
     }
 }

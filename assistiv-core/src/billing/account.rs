@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::amounts::{Amounts, Dimension, Dimensions};
 use super::period::{Period, ZoneName};
 use crate::clock::Timestamp;
+use crate::events::Owner;
 use crate::id::{AccountId, BudgetId, EndUserId, EntryId, PlatformId, WalletId};
 use crate::money::{DisplayUnits, NanoUsd, Tokens};
 
@@ -76,6 +77,8 @@ pub struct BudgetRecord {
     pub account: AccountId,
     /// What it is set to.
     pub terms: BudgetTerms,
+    /// The limit of the display ledger; `None` when that is off.
+    pub max_display: Option<DisplayUnits>,
     /// When the current period began.
     pub period_start: Timestamp,
     /// When the next period begins.
@@ -107,6 +110,12 @@ pub struct Budget {
     /// Tokens used in this period.
     #[serde(with = "crate::money::stored")]
     pub used_tokens: Tokens,
+    /// The limit of the display ledger; `None` when that is off.
+    #[serde(default)]
+    pub max_display: Option<DisplayUnits>,
+    /// Display units used.
+    #[serde(default, with = "crate::money::stored")]
+    pub used_display: DisplayUnits,
     /// When the current period began.
     pub period_start: Timestamp,
     /// When the next period begins.
@@ -130,6 +139,8 @@ pub struct NewBudget {
     pub opening: EntryId,
     /// What it is set to.
     pub terms: BudgetTerms,
+    /// The limit of the display ledger; `None` leaves that off.
+    pub max_display: Option<DisplayUnits>,
 }
 
 /// What an account belongs to.
@@ -164,6 +175,9 @@ pub struct AccountPolicy {
     pub blocked: Blocked,
     /// When a period reset falls due.
     pub period_end: Option<Timestamp>,
+    /// At or below these remainders a low balance is told. Where one is set, a node asks for a check whenever its own
+    /// view is at or below it ([`LeaseRequest::check`](super::LeaseRequest)).
+    pub thresholds: Limits,
 }
 
 // === impl Limits ===
@@ -176,6 +190,11 @@ impl Limits {
             tokens: self.tokens.unwrap_or_default(),
             display: DisplayUnits::ZERO,
         }
+    }
+
+    /// Whether none is set.
+    pub fn is_none(&self) -> bool {
+        self.usd.is_none() && self.tokens.is_none()
     }
 
     /// The dimensions that have a limit.
@@ -209,6 +228,7 @@ impl BudgetRecord {
             end_user_id,
             account,
             terms: new.terms.clone(),
+            max_display: new.max_display,
             period_start: bounds.start,
             period_end: bounds.end,
             is_active: true,
@@ -220,14 +240,17 @@ impl BudgetRecord {
 
     /// The budget as callers see it, given what remains on its account.
     pub fn with_remaining(&self, remaining: Amounts) -> Budget {
-        let limits = self.terms.limits.amounts();
+        let limits = self.limits();
+        let used = |d| limits.get(d).saturating_sub(remaining.get(d));
         Budget {
             id: self.id,
             platform_id: self.platform_id,
             end_user_id: self.end_user_id,
             terms: self.terms.clone(),
-            used_usd: NanoUsd::new(limits.usd.get().saturating_sub(remaining.usd.get())),
-            used_tokens: Tokens::new(limits.tokens.get().saturating_sub(remaining.tokens.get())),
+            used_usd: NanoUsd::new(used(Dimension::Usd)),
+            used_tokens: Tokens::new(used(Dimension::Tokens)),
+            max_display: self.max_display,
+            used_display: DisplayUnits::new(used(Dimension::Display)),
             period_start: self.period_start,
             period_end: self.period_end,
             is_active: self.is_active,
@@ -235,6 +258,37 @@ impl BudgetRecord {
             created_at: self.created_at,
             updated_at: self.updated_at,
         }
+    }
+
+    /// All limits as amounts, that of the display ledger included; one that is not set counts as zero.
+    pub fn limits(&self) -> Amounts {
+        Amounts {
+            display: self.max_display.unwrap_or_default(),
+            ..self.terms.limits.amounts()
+        }
+    }
+
+    /// The dimensions that have a limit, display included.
+    pub fn enforced(&self) -> Dimensions {
+        let limits = self.terms.limits.enforced();
+        match self.max_display {
+            Some(_) => limits.with(Dimension::Display),
+            None => limits,
+        }
+    }
+
+    /// The thresholds that can be crossed: those of limits that are set.
+    pub fn thresholds(&self) -> Limits {
+        let (limits, low) = (&self.terms.limits, &self.terms.low_balance);
+        Limits {
+            usd: low.usd.filter(|_| limits.usd.is_some()),
+            tokens: low.tokens.filter(|_| limits.tokens.is_some()),
+        }
+    }
+
+    /// Whom the budget's account belongs to.
+    pub fn owner(&self) -> Owner {
+        Owner::Budget(self.id, self.enforced())
     }
 
     /// Whether money may be taken.
@@ -258,6 +312,11 @@ impl Budget {
     /// Exactly limit minus used; may be negative; `None` without a limit.
     pub fn remaining_tokens(&self) -> Option<Tokens> {
         self.terms.limits.tokens?.checked_sub(self.used_tokens)
+    }
+
+    /// Exactly limit minus used; may be negative; `None` while the display ledger is off.
+    pub fn remaining_display(&self) -> Option<DisplayUnits> {
+        self.max_display?.checked_sub(self.used_display)
     }
 }
 

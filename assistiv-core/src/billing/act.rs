@@ -5,7 +5,9 @@
 
 mod decide;
 
-pub use self::decide::{decide_budget, decide_refund, decide_reset, decide_wallet};
+pub use self::decide::{
+    CrossingSearch, Watch, decide_budget, decide_refund, decide_reset, decide_wallet,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +18,7 @@ use super::period::{Period, ZoneName};
 use crate::clock::Timestamp;
 use crate::id::{AccountId, EndUserId, EntryId};
 use crate::json::RawObject;
-use crate::money::{NanoUsd, Tokens};
+use crate::money::{DisplayUnits, NanoUsd, Tokens};
 
 /// An act on a platform's wallet or on an end user's budget.
 #[derive(Clone, Debug)]
@@ -78,6 +80,34 @@ pub enum LedgerAct {
         debit: EntryId,
         /// How much of it.
         refund: Refund,
+    },
+    /// Switches the display ledger on, or sets its limit.
+    SetDisplay {
+        /// Whose.
+        end_user: EndUserId,
+        /// The limit.
+        max: DisplayUnits,
+        /// What counts as used; `None` leaves it, and is nothing where the ledger was off.
+        used: Option<DisplayUnits>,
+    },
+    /// Raises the limit of the display ledger.
+    TopUpDisplay {
+        /// Whose.
+        end_user: EndUserId,
+        /// By how much; above zero.
+        amount: DisplayUnits,
+    },
+    /// Counts display units as used, or gives them back.
+    AdjustDisplay {
+        /// Whose.
+        end_user: EndUserId,
+        /// What is used more; below zero it is given back, down to nothing used.
+        amount: DisplayUnits,
+    },
+    /// Switches the display ledger off. Nothing is used of it then.
+    RemoveDisplay {
+        /// Whose.
+        end_user: EndUserId,
     },
 }
 
@@ -180,6 +210,15 @@ pub struct PostedEntry {
     /// What remains in tokens right after it.
     #[serde(with = "crate::money::stored")]
     pub remaining_tokens_after: Tokens,
+    /// Signed change of the remaining display units.
+    #[serde(default, with = "crate::money::stored")]
+    pub amount_display: DisplayUnits,
+    /// Signed change of the limit of the display ledger.
+    #[serde(default, with = "crate::money::stored")]
+    pub limit_display: DisplayUnits,
+    /// What remains in display units right after it.
+    #[serde(default, with = "crate::money::stored")]
+    pub remaining_display_after: DisplayUnits,
     /// Why, for people.
     pub reason: Option<String>,
     /// Whatever the caller wants kept.
@@ -228,6 +267,9 @@ pub enum ActRefusal {
     /// A replenish value is missing.
     #[error("`auto_replenish` needs a recurring period and a replenish value for each limit")]
     Replenish,
+    /// The display ledger is off.
+    #[error("the end user has no display ledger; switch it on with PUT …/wallet")]
+    DisplayDisabled,
     /// An amount would leave its range.
     #[error("the amount would exceed the largest possible balance")]
     OutOfRange,
@@ -305,6 +347,7 @@ impl ActRefusal {
             Self::BudgetNotFound => Reason::BUDGET_NOT_FOUND,
             Self::BudgetExists => Reason::BUDGET_EXISTS,
             Self::LimitNotSet(_) => Reason::BUDGET_LIMIT_NOT_SET,
+            Self::DisplayDisabled => Reason::DISPLAY_LEDGER_DISABLED,
             Self::NoLimit | Self::Replenish | Self::OutOfRange => Reason::VALIDATION_FAILED,
             Self::KeyReused => Reason::IDEMPOTENCY_KEY_REUSED,
             Self::InsufficientBalance | Self::FundsLeased(_) => Reason::INSUFFICIENT_BALANCE,
@@ -327,7 +370,11 @@ impl LedgerAct {
             | Self::RemoveBudget { end_user }
             | Self::TopUpBudget { end_user, .. }
             | Self::DebitBudget { end_user, .. }
-            | Self::RefundDebit { end_user, .. } => Some(*end_user),
+            | Self::RefundDebit { end_user, .. }
+            | Self::SetDisplay { end_user, .. }
+            | Self::TopUpDisplay { end_user, .. }
+            | Self::AdjustDisplay { end_user, .. }
+            | Self::RemoveDisplay { end_user } => Some(*end_user),
         }
     }
 }

@@ -63,6 +63,8 @@ impl Dimension {
 impl Dimensions {
     /// USD alone: what a wallet enforces.
     pub const USD: Self = Self(1);
+    /// What may have a threshold: USD and tokens.
+    pub const WATCHED: Self = Self(3);
     /// None.
     pub const NONE: Self = Self(0);
 
@@ -70,6 +72,18 @@ impl Dimensions {
     #[must_use]
     pub fn with(self, dimension: Dimension) -> Self {
         Self(self.0 | Self::bit(dimension))
+    }
+
+    /// Those that are in both sets.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// Those that are not in the other set.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
     }
 
     /// Whether the dimension is in the set.

@@ -1,6 +1,7 @@
 //! Commands on wallets and budgets.
 
 mod budgets;
+mod display;
 mod own;
 mod refunds;
 mod unconfirmed;
@@ -8,6 +9,9 @@ mod wallets;
 
 pub use self::budgets::{
     BudgetOf, CreateBudget, DebitBudget, ReadBudget, RemoveBudget, TopUpBudget, UpdateBudget,
+};
+pub use self::display::{
+    AdjustDisplay, EndUserLedgers, ReadEndUserWallet, RemoveDisplay, SetDisplay, TopUpDisplay,
 };
 pub use self::own::OwnBudget;
 pub use self::refunds::RefundDebit;

@@ -13,6 +13,8 @@ mod slice;
 mod sweeping;
 mod validity;
 
+#[cfg(test)]
+pub(crate) use delivery::Deliveries;
 pub(crate) use delivery::DeliveryToken;
 pub(crate) use epoch::Epoch;
 pub(crate) use settling::{Ack, Operation as LaneOperation, Settlement, Ticket};
@@ -35,6 +37,7 @@ use crate::billing::account::Blocked;
 use crate::billing::options::{BillingOptions, OutagePolicy};
 use crate::billing::store::LedgerStore;
 use crate::clock::Clock;
+use crate::events::EventStore;
 use crate::id::{AccountId, EndUserId};
 use crate::runtime::Runtime;
 use crate::store::StoreError;
@@ -53,6 +56,7 @@ pub struct QueuePermit(OwnedSemaphorePermit);
 
 pub(crate) struct Engine {
     store: Arc<dyn LedgerStore>,
+    events: Arc<dyn EventStore>,
     clock: Arc<dyn Clock>,
     options: BillingOptions,
     epoch: ArcSwap<Epoch>,
@@ -75,6 +79,7 @@ impl Billing {
     /// When the store fails: without it nothing may be authorised.
     pub(crate) async fn start(
         store: Arc<dyn LedgerStore>,
+        events: Arc<dyn EventStore>,
         clock: Arc<dyn Clock>,
         options: BillingOptions,
     ) -> Result<Self, StoreError> {
@@ -90,6 +95,7 @@ impl Billing {
             closing: CancellationToken::new(),
             tasks: Runtime::default(),
             store,
+            events,
             clock,
             options,
         });

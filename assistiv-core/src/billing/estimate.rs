@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::amounts::{Amounts, Dimension, Dimensions, Legs, Overflow};
+use super::display::DisplayRates;
 use super::price::Price;
 use crate::money::Markup;
 
@@ -20,6 +21,8 @@ pub struct Estimate {
     pub is_bounded: bool,
     /// What the budget's USD leg is raised by.
     pub markup: Markup,
+    /// What the display ledger is charged.
+    pub display: DisplayRates,
 }
 
 impl Estimate {
@@ -29,7 +32,8 @@ impl Estimate {
     /// [`Overflow`] when they do not fit.
     pub fn legs(&self, output_tokens: u64) -> Result<Legs, Overflow> {
         self.prices.iter().try_fold(Legs::ZERO, |dearest, price| {
-            Ok(dearest.max(price.ceiling(self.input_tokens, output_tokens, self.markup)?))
+            let ceiling = price.ceiling(self.input_tokens, output_tokens, self.markup)?;
+            Ok(dearest.max(self.display.on(ceiling, true)?))
         })
     }
 
@@ -105,6 +109,7 @@ mod tests {
             output_tokens: 1000,
             is_bounded: true,
             markup,
+            display: DisplayRates::default(),
         }
     }
 

@@ -18,14 +18,15 @@ use self::payer::{Side, exhausted};
 use super::FundError;
 use super::account::Blocked;
 use super::amounts::{Amounts, Dimension, Legs};
+use super::buckets::further_buckets;
 use super::engine::{Engine, LaneOperation, QueuePermit, Settlement, Share, Slice, Ticket};
 use super::estimate::Estimate;
 use super::ledger::{BudgetLegs, ChargeFlags, EntryKind, EntrySource, LedgerEntry, Metered};
 use super::meter::{Bill, Ending, Meter};
 use super::options::SuspendInflight;
-use super::price::Usage;
 use super::store::OpenStream;
 use crate::error::Error;
+use crate::events::operator;
 use crate::id::LogId;
 use crate::json::RawObject;
 use crate::logs::{CallLog, Fate};
@@ -112,10 +113,12 @@ impl Hold {
     ///
     /// # Errors
     /// As [`Billing::hold`](super::Billing::hold); the hold stands as it was.
-    pub async fn rehold(&mut self, estimate: Estimate) -> Result<(), FundError> {
+    pub async fn rehold(&mut self, mut estimate: Estimate) -> Result<(), FundError> {
         let Some(held) = self.0.as_mut() else {
             return Ok(());
         };
+        // Whether there is a display ledger was decided when the call was authorised.
+        estimate.display = held.estimate.display;
         let wanted = estimate.legs(held.lowered_to.unwrap_or(estimate.output_tokens));
         let wanted = wanted.map_err(|_| FundError::Uncertain { cause: None })?;
         if !held.extend_to(&wanted) {
@@ -256,6 +259,13 @@ impl Held {
             self.release();
             return SettleGate::nothing();
         };
+        if bill.flags.contains(ChargeFlags::OVERRAN) {
+            tracing::warn!(
+                event = operator::OVERRUN,
+                log_id = %self.log_id,
+                "a call cost more than was held for it"
+            );
+        }
         let entry = self.entry(&bill);
         let cost_on_wallet = Amounts::usd(bill.legs.wallet);
         self.payer.wallet.settle(self.on_wallet, cost_on_wallet);
@@ -397,24 +407,4 @@ impl std::fmt::Debug for Held {
             .field("legs", &self.legs)
             .finish_non_exhaustive()
     }
-}
-
-/// The buckets that have no column of their own, where tokens fell into them: with these every leg of a charge
-/// can be recomputed.
-fn further_buckets(usage: &Usage) -> RawObject {
-    let buckets = [
-        ("cache_write_5m", usage.cache_write_5m),
-        ("cache_write_30m", usage.cache_write_30m),
-        ("cache_write_1h", usage.cache_write_1h),
-        ("cache_write_12h", usage.cache_write_12h),
-        ("audio_input", usage.audio_input),
-        ("image_input", usage.image_input),
-        ("reasoning", usage.reasoning),
-        ("audio_output", usage.audio_output),
-        ("image_output", usage.image_output),
-    ];
-    let number = |tokens: u64| serde_json::from_str(&tokens.to_string()).ok();
-    let used = buckets.into_iter().filter(|(_, tokens)| *tokens > 0);
-    used.filter_map(|(name, tokens)| Some((name.to_owned(), number(tokens)?)))
-        .collect()
 }

@@ -17,6 +17,8 @@ pub struct LeaseRequest {
     pub available: Amounts,
     /// What it gives back; already taken out of its memory.
     pub give_back: Amounts,
+    /// Checks the account's thresholds even where nothing moves: the node has spent from it, or sees it low.
+    pub check: bool,
 }
 
 /// What a lease did to one account.
@@ -77,7 +79,21 @@ impl LeaseRequest {
             target: Amounts::ZERO,
             available: Amounts::ZERO,
             give_back,
+            check: false,
         }
+    }
+
+    /// A request that moves nothing and has the account's thresholds checked.
+    pub fn checking(account: AccountId) -> Self {
+        Self {
+            check: true,
+            ..Self::giving_back(account, Amounts::ZERO)
+        }
+    }
+
+    /// Whether it may move anything.
+    pub fn moves(&self) -> bool {
+        self.asks() || !self.give_back.is_zero()
     }
 
     /// Whether any dimension is asked for.

@@ -37,8 +37,12 @@ pub enum EntryKind {
     Unsuspend = 27,
     /// A period began.
     PeriodReset = 25,
-    /// The display ledger was set, topped up, adjusted or switched off.
+    /// The display ledger was set or switched off.
     Display = 26,
+    /// The limit of the display ledger was raised.
+    DisplayTopUp = 28,
+    /// Display units were counted as used by hand, or given back.
+    DisplayAdjustment = 29,
 }
 
 /// Who caused an entry.
@@ -137,7 +141,7 @@ pub struct EntryWithBalance {
 impl EntryKind {
     /// From the number that backends store.
     pub fn from_number(number: i16) -> Option<Self> {
-        const ALL: [EntryKind; 13] = [
+        const ALL: [EntryKind; 15] = [
             EntryKind::Charge,
             EntryKind::Correction,
             EntryKind::Refund,
@@ -151,8 +155,36 @@ impl EntryKind {
             EntryKind::Unsuspend,
             EntryKind::PeriodReset,
             EntryKind::Display,
+            EntryKind::DisplayTopUp,
+            EntryKind::DisplayAdjustment,
         ];
         ALL.into_iter().find(|kind| *kind as i16 == number)
+    }
+}
+
+impl EntryKind {
+    /// What an entry is called where a wallet is shown.
+    pub const fn wallet_type(self) -> &'static str {
+        match self {
+            Self::Charge => "llm_usage",
+            Self::Refund => "refund",
+            Self::TopUp => "top_up",
+            _ => "adjustment",
+        }
+    }
+
+    /// What an entry is called where a budget is shown.
+    pub const fn budget_type(self) -> &'static str {
+        match self {
+            Self::OpeningBalance => "opening_balance",
+            Self::BudgetTopUp | Self::TopUp => "topup",
+            Self::Debit | Self::Charge => "debit",
+            Self::Suspend => "suspend",
+            Self::Unsuspend => "unsuspend",
+            Self::PeriodReset => "period_reset",
+            Self::Refund => "refund",
+            _ => "adjustment",
+        }
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::amounts::{Amounts, Legs};
+use super::amounts::{Amounts, Legs, Overflow};
+use super::display::DisplayRates;
 use super::ledger::ChargeFlags;
 use super::options::{BeforeFirstByte, BillingOptions, MidstreamError};
 use super::price::{Price, Usage};
@@ -42,6 +43,7 @@ pub(crate) struct Meter {
     target: Option<Target>,
     prompt_tokens: u64,
     markup: Markup,
+    display: DisplayRates,
     reported: Option<Usage>,
     tier: Option<String>,
     content_bytes: u64,
@@ -60,11 +62,12 @@ pub(crate) struct Bill {
 // === impl Meter ===
 
 impl Meter {
-    pub(crate) fn new(prompt_tokens: u64, markup: Markup) -> Self {
+    pub(crate) fn new(prompt_tokens: u64, markup: Markup, display: DisplayRates) -> Self {
         Self {
             target: None,
             prompt_tokens,
             markup,
+            display,
             reported: None,
             tier: None,
             content_bytes: 0,
@@ -75,7 +78,7 @@ impl Meter {
     pub(crate) fn begin(&mut self, target: &Target) {
         *self = Self {
             target: Some(target.clone()),
-            ..Self::new(self.prompt_tokens, self.markup)
+            ..Self::new(self.prompt_tokens, self.markup, self.display)
         };
     }
 
@@ -95,13 +98,13 @@ impl Meter {
         grew
     }
 
-    /// What the answer has cost so far; at least the prompt.
+    /// What the answer has cost so far; at least the prompt. Nothing yet of what a successful call is charged once.
     pub(crate) fn accrued(&self) -> Legs {
         let (usage, _) = self.observed();
         let Some(price) = self.price() else {
             return Legs::ZERO;
         };
-        price.cost(&usage, self.markup).unwrap_or(Legs::ZERO)
+        self.cost(price, &usage, false).unwrap_or(Legs::ZERO)
     }
 
     /// The charge for an answer that ended like this.
@@ -125,14 +128,15 @@ impl Meter {
             },
         };
         // A report so absurd that its cost has no number counts as none.
-        let (usage, method, legs) = match price.cost(&usage, self.markup) {
+        let is_successful = self.is_successful(ending);
+        let (usage, method, legs) = match self.cost(&price, &usage, is_successful) {
             Ok(legs) => (usage, method, legs),
             Err(_) => {
                 let counted = self.counted();
                 (
                     counted,
                     CountMethod::Estimated,
-                    price.cost(&counted, self.markup).unwrap_or(*held),
+                    self.cost(&price, &counted, is_successful).unwrap_or(*held),
                 )
             }
         };
@@ -153,6 +157,21 @@ impl Meter {
             method,
             price,
         })
+    }
+
+    fn cost(&self, price: &Price, usage: &Usage, is_successful: bool) -> Result<Legs, Overflow> {
+        let legs = price.cost(usage, self.markup)?;
+        self.display.on(legs, is_successful)
+    }
+
+    /// Whether the answer counts as a call on the display ledger: all of it was there, or its caller has seen some of
+    /// it and could not or would not have the rest.
+    fn is_successful(&self, ending: Ending) -> bool {
+        match ending {
+            Ending::Complete => true,
+            Ending::ClientGone | Ending::FundsExhausted => self.content_bytes > 0,
+            Ending::ProviderFailed | Ending::ShutDown => false,
+        }
     }
 
     fn price(&self) -> Option<&Arc<Price>> {

@@ -13,6 +13,7 @@ use super::lease::{LeaseGrant, LeaseRequest};
 use super::ledger::{EntryWithBalance, LedgerEntry};
 use super::unconfirmed::{Resolution, Resolved, Unconfirmed, UnconfirmedFilter};
 use crate::auth::{OperatorScope, PlatformScope, SweeperScope};
+use crate::clock::Timestamp;
 use crate::id::{AccountId, EndUserId, EntryId, LogId, ModelId, NodeId, PlatformId, PriceId};
 use crate::money::NanoUsd;
 use crate::store::{Listed, Page, StoreError};
@@ -99,6 +100,23 @@ pub struct Swept {
     pub slots: u64,
     /// Charges whose delivery cannot be proved.
     pub unconfirmed: u64,
+}
+
+/// A node that is not closed, or that left something behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeAudit {
+    /// The node.
+    pub node: NodeId,
+    /// Its name.
+    pub name: String,
+    /// Whether it may hold slots and streams.
+    pub is_open: bool,
+    /// Until when it counts as alive. Where only one process uses the database, nobody renews it.
+    pub expires_at: Timestamp,
+    /// Streams that it has open.
+    pub streams: u64,
+    /// Slots that it holds.
+    pub slots: u64,
 }
 
 /// A charge with its place in the ledger.
@@ -411,6 +429,9 @@ pub trait LedgerStore: Send + Sync + 'static {
         after: i64,
         most: u32,
     ) -> Result<Vec<PostedCharge>, StoreError>;
+
+    /// Nodes that are not closed and nodes that have slots or streams, in the order of their numbers.
+    async fn nodes(&self, scope: &OperatorScope) -> Result<Vec<NodeAudit>, StoreError>;
 
     /// The sums of every account, in one snapshot.
     async fn audit(&self, scope: &OperatorScope) -> Result<Vec<AccountAudit>, StoreError>;

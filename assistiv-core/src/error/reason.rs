@@ -122,6 +122,8 @@ reasons! {
     BUDGET_EXISTS = "budget_exists", 409;
     /// A top-up of a limit that is not set.
     BUDGET_LIMIT_NOT_SET = "budget_limit_not_set", 409;
+    /// The end user has no display ledger.
+    DISPLAY_LEDGER_DISABLED = "display_ledger_disabled", 409;
     /// The last platform key that may manage cannot go.
     LAST_PLATFORM_KEY = "last_platform_key", 409;
     /// No more active keys are allowed.

@@ -154,8 +154,13 @@ impl GatewayBuilder {
             Some(cipher) => cipher,
             None => Arc::new(MasterKeyCipher::new(&MasterKeyCipher::generate_key()?)),
         };
-        let billing =
-            Billing::start(stores.ledger.clone(), clock.clone(), self.billing.clone()).await?;
+        let billing = Billing::start(
+            stores.ledger.clone(),
+            stores.events.clone(),
+            clock.clone(),
+            self.billing.clone(),
+        )
+        .await?;
         let authenticator = Authenticator::new(
             stores.keys.clone(),
             clock.clone(),

@@ -210,6 +210,9 @@ pub trait LogStore: Send + Sync + 'static {
     /// Notes up to which charge every charge has its row. A smaller number than the last changes nothing.
     async fn set_repaired_to(&self, scope: &SweeperScope, charge: i64) -> Result<(), StoreError>;
 
+    /// Rows older than this are gone; `None` while nothing was pruned.
+    async fn pruned_before(&self, scope: &SweeperScope) -> Result<Option<Timestamp>, StoreError>;
+
     /// Removes rows older than `before`, rounded down to a slot, at most `most` of them; says how many went.
     async fn prune(
         &self,

@@ -2,9 +2,9 @@
 
 use super::catalogue::CatalogueModel;
 use super::plan::Target;
-use crate::billing::{BillingOptions, Estimate};
+use crate::billing::{BillingOptions, DisplayRates, Estimate};
 use crate::call::InferenceRequest;
-use crate::money::Markup;
+use crate::tenancy::PlatformSettings;
 
 /// Output tokens counted for a stream, whose hold is extended as it runs.
 const STREAM_OUTPUT: u64 = 4_096;
@@ -16,7 +16,7 @@ pub(super) fn estimate(
     request: &InferenceRequest,
     model: &CatalogueModel,
     targets: &[Target],
-    markup: Markup,
+    settings: &PlatformSettings,
     options: &BillingOptions,
 ) -> Estimate {
     let cap = if request.is_stream() {
@@ -47,8 +47,20 @@ pub(super) fn estimate(
         input_tokens: with_factor(request.prompt_tokens(), options.hold_input_per_mille),
         output_tokens: output.saturating_mul(u64::from(request.choices())),
         is_bounded: limit.is_some_and(|limit| limit <= cap),
-        markup,
+        markup: settings.markup(),
+        display: display(model, settings),
     }
+}
+
+/// What the display ledger of an end user is charged for a call of the model.
+fn display(model: &CatalogueModel, settings: &PlatformSettings) -> DisplayRates {
+    let is_model = |name: &str| {
+        model.slug.as_str() == name || model.aliases.iter().any(|a| a.as_str() == name)
+    };
+    let wallet = settings.end_user_wallet();
+    wallet.map_or_else(DisplayRates::default, |wallet| {
+        wallet.rates_of_model(is_model)
+    })
 }
 
 fn with_factor(tokens: u64, per_mille: u32) -> u64 {

@@ -144,13 +144,7 @@ impl Router {
             }
             (true, ..) => return Err(not_found()),
         }
-        let estimate = estimate(
-            request,
-            model,
-            &targets,
-            profile.settings.markup(),
-            &self.0.billing,
-        );
+        let estimate = estimate(request, model, &targets, &profile.settings, &self.0.billing);
         Ok(Plan { targets, estimate })
     }
 

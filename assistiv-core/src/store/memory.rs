@@ -7,6 +7,7 @@
 mod acts;
 mod books;
 mod controls;
+mod events;
 mod feed;
 mod keys;
 mod lanes;
@@ -14,6 +15,7 @@ mod late;
 mod ledger;
 mod llm_configs;
 mod logs;
+mod low_balance;
 mod nodes;
 mod refunds;
 mod tenancy;
@@ -119,6 +121,7 @@ impl From<MemoryStore> for Stores {
             llm_configs: store.clone(),
             ledger: store.clone(),
             logs: store.clone(),
+            events: store.clone(),
             changes: store,
         }
     }
@@ -143,6 +146,14 @@ impl State {
             .get(&id)
             .filter(|user| user.platform_id == platform_id);
         found.ok_or(StoreError::NotFound)
+    }
+
+    /// Applies a due reset of an end user's budget, as its platform's settings say; says whether one was due.
+    fn reset_due(&mut self, end_user: EndUserId, now: Timestamp) -> Result<bool, StoreError> {
+        let user = self.end_users.get(&end_user);
+        let platform = user.and_then(|user| self.platforms.get(&user.platform_id));
+        let display = platform.map(|platform| platform.settings.display_reset());
+        self.books.reset(end_user, display.unwrap_or_default(), now)
     }
 
     fn key(&self, platform_id: PlatformId, id: KeyId) -> Result<&ApiKey, StoreError> {

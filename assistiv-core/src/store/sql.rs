@@ -22,6 +22,8 @@ mod changes;
 )]
 mod entities;
 mod error;
+mod events;
+mod inspect;
 mod keys;
 mod ledger;
 mod llm_configs;
@@ -50,6 +52,8 @@ use sea_orm::{
 };
 #[cfg(feature = "postgres")]
 use secrecy::SecretString;
+
+pub use self::inspect::{Inspection, SchemaState};
 
 use self::error::failed;
 use super::{StoreError, Stores};
@@ -100,7 +104,10 @@ struct LogDatabase {
 /// What only one of the databases has.
 enum Backend {
     #[cfg(feature = "sqlite")]
-    Sqlite { _lock: sqlite::ProcessLock },
+    Sqlite {
+        /// None for who only reads.
+        _lock: Option<sqlite::ProcessLock>,
+    },
     #[cfg(feature = "postgres")]
     Postgres(Box<postgres::Server>),
 }
@@ -222,6 +229,7 @@ impl SqlStore {
             llm_configs: this.clone(),
             ledger: this.clone(),
             logs: this.clone(),
+            events: this.clone(),
             changes: this,
         }
     }

@@ -291,6 +291,15 @@ pub trait LlmConfigStore: Send + Sync + 'static {
         scope: &PlatformScope,
     ) -> Result<Vec<(LlmConfig, StoredSecret)>, StoreError>;
 
+    /// Sealed secrets of all platforms, active or not, behind the config `after` in the order of ids, at most
+    /// `most`: for checking and for sealing anew.
+    async fn secrets(
+        &self,
+        scope: &OperatorScope,
+        after: Option<LlmConfigId>,
+        most: u32,
+    ) -> Result<Vec<(LlmConfigId, StoredSecret)>, StoreError>;
+
     /// One config.
     ///
     /// # Errors

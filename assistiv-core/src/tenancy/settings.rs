@@ -1,23 +1,32 @@
 //! What a platform may choose (`docs/api-design.md`).
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 
+use crate::billing::{DisplayReset, EndUserWallet};
 use crate::error::FieldError;
 use crate::json::{RawJson, RawObject};
-use crate::money::{Markup, NanoUsd, Tokens};
+use crate::money::{DisplayUnits, Markup, NanoUsd, Tokens};
+
+const END_USER_WALLET: &str = "end_user_wallet";
 
 /// A platform's settings, as the object that the platform wrote.
 ///
 /// Keys that this version does not know are kept and returned untouched, so that a dashboard may keep its own
 /// data there. Known keys are validated when written; the readers below never fail.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct PlatformSettings(RawObject);
+pub struct PlatformSettings {
+    object: RawObject,
+    /// Read once: every call of an end user asks for it.
+    end_user_wallet: Option<Arc<EndUserWallet>>,
+}
 
 /// What an end user sees of its budget.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BudgetView {
-    /// USD when the budget has a USD limit, else tokens.
+    /// The display ledger when it is on, else USD when the budget has a USD limit, else tokens.
     #[default]
     Auto,
     /// USD and tokens.
@@ -52,7 +61,7 @@ impl PlatformSettings {
             .filter_map(|(key, value)| check(key, value))
             .collect();
         if errors.is_empty() {
-            Ok(Self(object))
+            Ok(Self::from_stored(object))
         } else {
             Err(errors)
         }
@@ -60,7 +69,13 @@ impl PlatformSettings {
 
     /// Wraps an object that was validated when it was written.
     pub fn from_stored(object: RawObject) -> Self {
-        Self(object)
+        let wallet = object.get(END_USER_WALLET).filter(|json| !json.is_null());
+        Self {
+            end_user_wallet: wallet
+                .and_then(|json| EndUserWallet::read(json).ok())
+                .map(Arc::new),
+            object,
+        }
     }
 
     /// These settings with `changes` laid over them: a key set to null goes away, others are replaced whole.
@@ -68,7 +83,7 @@ impl PlatformSettings {
     /// # Errors
     /// Every bad key at once.
     pub fn merged(&self, changes: RawObject) -> Result<Self, Vec<FieldError>> {
-        let mut object = self.0.clone();
+        let mut object = self.object.clone();
         for (key, value) in changes {
             if value.is_null() {
                 object.remove(&key);
@@ -81,7 +96,7 @@ impl PlatformSettings {
 
     /// The object, for storing and showing.
     pub fn as_object(&self) -> &RawObject {
-        &self.0
+        &self.object
     }
 
     /// The USD limit of the monthly budget that a new end user gets.
@@ -114,12 +129,34 @@ impl PlatformSettings {
         self.read("unsupported_params").unwrap_or_default()
     }
 
+    /// Unit and rules of display ledgers, where the platform has set any.
+    pub fn end_user_wallet(&self) -> Option<&Arc<EndUserWallet>> {
+        self.end_user_wallet.as_ref()
+    }
+
+    /// The limit that the display ledger of a new budget gets; `None` leaves it off.
+    pub fn default_max_display(&self) -> Option<DisplayUnits> {
+        self.end_user_wallet.as_ref()?.default_max
+    }
+
+    /// Whether display ledgers are reset with their budgets.
+    pub fn display_reset(&self) -> DisplayReset {
+        let wallet = self.end_user_wallet.as_ref();
+        wallet.map_or_else(DisplayReset::default, |wallet| wallet.reset)
+    }
+
     fn read<'a, T: Deserialize<'a>>(&'a self, key: &str) -> Option<T> {
-        self.0.get(key)?.read::<Option<T>>().ok().flatten()
+        self.object.get(key)?.read::<Option<T>>().ok().flatten()
     }
 }
 
 fn check(key: &str, value: &RawJson) -> Option<FieldError> {
+    if key == END_USER_WALLET {
+        let wallet = (!value.is_null()).then(|| EndUserWallet::read(value));
+        let message = wallet.and_then(Result::err)?;
+        let param = format!("settings.{key}");
+        return Some(FieldError { param, message });
+    }
     let (valid, message) = match key {
         "default_budget_usd" => (
             value
@@ -181,5 +218,26 @@ mod tests {
             .unwrap();
         assert!(!merged.as_object().contains_key("colour"));
         assert_eq!(merged.markup(), Markup::new(125_000));
+    }
+
+    #[test]
+    fn display_ledgers_are_checked_and_read() {
+        let errors =
+            PlatformSettings::new(object(r#"{"end_user_wallet": {"unit": "", "rules": []}}"#))
+                .unwrap_err();
+        assert_eq!(errors[0].param, "settings.end_user_wallet");
+        let text =
+            r#"{"end_user_wallet": {"unit": "pages", "default_max": 7.5, "reset": "never"}}"#;
+        let settings = PlatformSettings::new(object(text)).unwrap();
+        assert_eq!(settings, PlatformSettings::from_stored(object(text)));
+        assert_eq!(settings.end_user_wallet().unwrap().unit, "pages");
+        let max = settings.default_max_display();
+        assert_eq!(max, Some(DisplayUnits::new(7_500_000)));
+        assert_eq!(settings.display_reset(), DisplayReset::Never);
+        let off = settings
+            .merged(object(r#"{"end_user_wallet": null}"#))
+            .unwrap();
+        assert!(off.end_user_wallet().is_none());
+        assert!(PlatformSettings::new(object(r#"{"end_user_wallet": null}"#)).is_ok());
     }
 }

@@ -7,6 +7,7 @@ pub mod budgets;
 pub mod controls;
 pub mod end_user_lists;
 pub mod end_users;
+pub mod events;
 pub mod feed;
 pub mod idempotency;
 pub mod isolation;
@@ -16,6 +17,7 @@ pub mod late;
 pub mod leases;
 pub mod llm_configs;
 pub mod logs;
+pub mod low_balance;
 pub mod model;
 pub mod nodes;
 pub mod periods;
@@ -245,6 +247,30 @@ macro_rules! store_conformance {
                     nodes_share_an_account,
                     concurrent_leases_never_grant_too_much,
                     a_wrong_lease_number_is_lost,
+                }
+                events {
+                    acts_tell_what_they_did,
+                    users_are_told_of,
+                    nothing_done_is_nothing_told,
+                    events_are_read_in_order,
+                    old_events_are_pruned,
+                }
+                low_balance {
+                    a_debit_that_crosses_is_told_once,
+                    both_limits_crossed_by_one_debit_are_one_event,
+                    limits_crossed_apart_are_told_apart,
+                    calls_cross_at_the_first_entry_that_did,
+                    every_lease_checks,
+                    an_act_checks_before_it_changes_anything,
+                    what_raises_the_remainder_arms_again,
+                    a_lowered_limit_waits_for_the_next_debit,
+                    a_raised_threshold_waits_for_the_next_debit,
+                    a_threshold_without_limit_is_never_crossed,
+                    a_reset_arms_again,
+                    the_wallet_is_watched_too,
+                    nobody_is_told_of_what_is_gone,
+                    concurrent_debits_cross_once,
+                    concurrent_charges_cross_once,
                 }
                 lanes {
                     settling_posts_entries_and_debits_slots,

@@ -120,6 +120,12 @@ impl Driver {
         grants.remove(0)
     }
 
+    /// Has one account's thresholds checked.
+    pub async fn check(&mut self, world: &World, account: AccountId) {
+        self.lease(world, vec![LeaseRequest::checking(account)])
+            .await;
+    }
+
     /// Gives back to one account.
     pub async fn give_back(
         &mut self,

@@ -161,6 +161,7 @@ pub fn new_budget(terms: BudgetTerms) -> NewBudget {
         id: BudgetId::new(),
         opening: EntryId::new(),
         terms,
+        max_display: None,
     }
 }
 

@@ -11,8 +11,8 @@ use crate::auth::{OperatorScope, PlatformScope, SweeperScope};
 use crate::billing::{
     AccountAudit, ActContext, ActRefusal, Amounts, Applied, Budget, Control, EntryWithBalance,
     Idempotency, Lane, LanePosition, LateSettlement, LeaseBatch, LeaseGrant, LedgerAct,
-    LedgerEntry, LedgerStore, PostedCharge, Resolution, Resolved, SettleBatch, Sweep, Swept,
-    Unconfirmed, UnconfirmedDelivery, UnconfirmedFilter, Wallet,
+    LedgerEntry, LedgerStore, NodeAudit, PostedCharge, Resolution, Resolved, SettleBatch, Sweep,
+    Swept, Unconfirmed, UnconfirmedDelivery, UnconfirmedFilter, Wallet,
 };
 use crate::id::{AccountId, EndUserId, EntryId, NodeId};
 use crate::store::{Listed, Page, StoreError};
@@ -171,5 +171,6 @@ ledger_store! {
     budget_entries(scope: &PlatformScope, end_user: EndUserId, page: Page) -> Listed<EntryWithBalance>;
     charge(scope: &PlatformScope, uid: EntryId) -> Option<LedgerEntry>;
     charges(scope: &SweeperScope, after: i64, most: u32) -> Vec<PostedCharge>;
+    nodes(scope: &OperatorScope) -> Vec<NodeAudit>;
     audit(scope: &OperatorScope) -> Vec<AccountAudit>;
 }

@@ -9,6 +9,7 @@ use crate::billing::{
     EntryWithBalance, LedgerAct, Limits,
 };
 use crate::clock::{Clock, ManualClock, Timestamp};
+use crate::events::Event;
 use crate::id::AccountId;
 use crate::keys::ApiKey;
 use crate::money::NanoUsd;
@@ -243,6 +244,27 @@ impl World {
             ledger.budget_entries(&tenant.scope, id, page).await
         })
         .await
+    }
+
+    /// All events of a platform, oldest first.
+    pub async fn events(&self, tenant: &Tenant) -> Vec<Event> {
+        let mut found = self.all_events().await;
+        found.retain(|event| event.platform_id == tenant.platform.id);
+        found
+    }
+
+    /// All events, oldest first.
+    pub async fn all_events(&self) -> Vec<Event> {
+        let (events, scope) = (&self.stores.events, scopes::engine());
+        let mut found: Vec<Event> = Vec::new();
+        loop {
+            let after = found.last().map(Event::cursor);
+            let page = events.events(&scope, after, 100).await.unwrap();
+            if page.is_empty() {
+                return found;
+            }
+            found.extend(page);
+        }
     }
 
     /// The sums of every account.

@@ -125,3 +125,30 @@ async fn grace_ends_at_the_deadline() {
         NanoUsd::new(DOLLAR.get() - 2 * cost_of(10, 10))
     );
 }
+
+/// A call was authorised in time, and its second attempt comes after the node's time has run out: another node may
+/// own the money by then.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_sent_after_the_deadline() {
+    let cluster = Cluster::new(DOLLAR).await;
+    let Cluster { a, to_a, .. } = &cluster;
+    a.answers_in_turn([Answer::status(503).held_back(), Answer::whole(1, 1)]);
+    let call = async {
+        let error = a
+            .call_model(&a.platform, "two-ways", false, 10)
+            .await
+            .unwrap_err();
+        assert!(uncertain(error));
+    };
+    let outage = async {
+        a.provider.wait_for_requests(1).await;
+        to_a.cut();
+        sleep(9_000).await;
+        a.provider.let_go();
+    };
+    tokio::join!(call, outage);
+    assert_eq!(a.provider.requests(), 1);
+    to_a.mend();
+    cluster.audit().await;
+    assert_eq!(a.balance().await, DOLLAR);
+}

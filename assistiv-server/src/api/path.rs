@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use assistiv_core::error::Reason;
-use assistiv_core::id::{EntryId, KeyId, LlmConfigId};
+use assistiv_core::id::{EntryId, KeyId, LlmConfigId, LogId};
 use assistiv_core::tenancy::EndUserRef;
 use axum::extract::{FromRequestParts, RawPathParams};
 use http::request::Parts;
@@ -67,6 +67,19 @@ impl PathName for EntryId {
 
     fn parse(segment: &str) -> Option<Self> {
         Self::from_str(segment).ok()
+    }
+}
+
+/// A row of the request log.
+pub(super) struct LogRef(pub(super) LogId);
+
+impl PathName for LogRef {
+    const PARAM: &'static str = "log_id";
+    const REASON: Reason = Reason::NOT_FOUND;
+    const WHAT: &'static str = "log row";
+
+    fn parse(segment: &str) -> Option<Self> {
+        segment.parse().ok().map(Self)
     }
 }
 

@@ -35,6 +35,12 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Looks the database over, beside a running gateway too, and changes nothing; exit code 1 if anything is wrong
+    Doctor {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Shows the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -121,6 +127,7 @@ impl Invocation {
         match &self.command {
             Command::Demo { json }
             | Command::Check { json }
+            | Command::Doctor { json }
             | Command::Config(ConfigCommand::Show { json }) => *json,
             Command::Setup(args) => args.json,
             Command::Serve | Command::Config(ConfigCommand::Reference) => false,

@@ -83,20 +83,48 @@ pub(super) async fn obtain(
     };
     let cipher = MasterKeyCipher::new(&key);
     match sealed {
-        Some(sealed) => {
-            let opened = cipher
-                .open(place(), &sealed)
-                .map_err(|_| MasterKeyError::Other)?;
-            if opened.expose_secret() != CHECK_TEXT {
-                return Err(MasterKeyError::Other.into());
-            }
-        }
+        Some(sealed) => check(&cipher, &sealed)?,
         None => {
             let sealed = cipher.seal(place(), &SecretString::from(CHECK_TEXT))?;
             store.set_master_key_check(&sealed).await?;
         }
     }
     Ok(key)
+}
+
+/// The cipher of the key that there is, checked against what the database was sealed with.
+pub(super) async fn existing(
+    config: &Config,
+    store: &SqlStore,
+) -> anyhow::Result<Result<MasterKeyCipher, MasterKeyError>> {
+    let path = config.server.data_dir.join(MASTER_KEY_FILE);
+    let sealed = store.master_key_check().await?;
+    let configured = config
+        .security
+        .master_key
+        .as_ref()
+        .and_then(|text| decode_master_key(text.expose_secret()));
+    let key = match (configured, read(&path)) {
+        (Some(key), _) | (None, Ok(Some(key))) => key,
+        (None, Ok(None)) => return Ok(Err(MasterKeyError::Missing(path))),
+        (None, Err(error)) => return Ok(Err(error)),
+    };
+    let cipher = MasterKeyCipher::new(&key);
+    Ok(match sealed {
+        Some(sealed) => check(&cipher, &sealed).map(|()| cipher),
+        None => Ok(cipher),
+    })
+}
+
+fn check(cipher: &MasterKeyCipher, sealed: &[u8]) -> Result<(), MasterKeyError> {
+    let opened = cipher
+        .open(place(), sealed)
+        .map_err(|_| MasterKeyError::Other)?;
+    if opened.expose_secret() == CHECK_TEXT {
+        Ok(())
+    } else {
+        Err(MasterKeyError::Other)
+    }
 }
 
 /// What would keep the key from being used, without opening the database.

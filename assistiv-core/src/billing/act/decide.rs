@@ -1,13 +1,16 @@
 //! The rules of administrative acts, without I/O.
 
 mod budget;
+mod display;
 mod entry;
+mod low_balance;
 mod refund;
 mod reset;
 mod terms;
 mod wallet;
 
 pub use self::budget::decide_budget;
+pub use self::low_balance::{CrossingSearch, Watch};
 pub use self::refund::decide_refund;
 pub use self::reset::decide_reset;
 pub use self::wallet::decide_wallet;

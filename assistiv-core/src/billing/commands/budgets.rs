@@ -95,10 +95,12 @@ impl Command<Wallets> for BudgetOf<CreateBudget> {
 
     async fn run(self, domain: &Wallets, scope: PlatformScope) -> Result<Budget, CommandError> {
         let end_user = domain.end_user(&scope, &self.end_user).await?;
+        let platform = domain.stores.tenancy.platform(&scope).await?;
         let budget = NewBudget {
             id: BudgetId::new(),
             opening: EntryId::new(),
             terms: self.command.terms,
+            max_display: platform.settings.default_max_display(),
         };
         let act = LedgerAct::CreateBudget { end_user, budget };
         let performed = domain

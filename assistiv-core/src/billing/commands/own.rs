@@ -1,8 +1,7 @@
 //! What an end user may know of its own budget.
 
-use super::{Wallets, no_budget};
+use super::{EndUserLedgers, Wallets, no_budget};
 use crate::auth::EndUserScope;
-use crate::billing::account::Budget;
 use crate::command::{Command, CommandError};
 use crate::tenancy::BudgetView;
 
@@ -13,13 +12,13 @@ pub struct OwnBudget;
 impl Command<Wallets> for OwnBudget {
     const NAME: &'static str = "read_own_budget";
     type Authority = EndUserScope;
-    type Output = (Budget, BudgetView);
+    type Output = (EndUserLedgers, BudgetView);
 
     async fn run(
         self,
         domain: &Wallets,
         scope: EndUserScope,
-    ) -> Result<(Budget, BudgetView), CommandError> {
+    ) -> Result<(EndUserLedgers, BudgetView), CommandError> {
         let budget = domain
             .stores
             .ledger
@@ -33,10 +32,16 @@ impl Command<Wallets> for OwnBudget {
             .await?
             .settings;
         let view = match settings.end_user_budget_view() {
+            BudgetView::Auto if budget.max_display.is_some() => BudgetView::Display,
             BudgetView::Auto if budget.terms.limits.usd.is_some() => BudgetView::Usd,
             BudgetView::Auto => BudgetView::Tokens,
             chosen => chosen,
         };
-        Ok((budget, view))
+        let ledgers = EndUserLedgers {
+            budget,
+            settings: settings.end_user_wallet().cloned().unwrap_or_default(),
+            replayed: false,
+        };
+        Ok((ledgers, view))
     }
 }

@@ -25,6 +25,7 @@ use crate::auth::SweeperScope;
 use crate::billing::amounts::Amounts;
 use crate::billing::options::BillingOptions;
 use crate::billing::store::{LedgerStore, Sweep};
+use crate::events::operator;
 use crate::id::{AccountId, NodeId};
 use crate::store::StoreError;
 
@@ -99,16 +100,36 @@ impl Epoch {
     pub(super) fn fence(&self, why: &str) {
         self.validity.fence();
         if !self.lost.is_cancelled() {
-            tracing::error!(node = self.node.0, why, "the node was fenced");
+            tracing::error!(
+                event = operator::NODE_FENCED,
+                node = self.node.0,
+                why,
+                "the node was fenced"
+            );
             self.lost.cancel();
         }
+    }
+
+    /// The database has forgotten what it had acknowledged.
+    pub(super) fn lose_history(&self) {
+        tracing::error!(
+            event = operator::HISTORY_LOST,
+            node = self.node.0,
+            "the database has lost history"
+        );
+        self.fence("the database has lost history");
     }
 
     /// The books refuse what this node says, and would for ever. Better to authorise nothing than to authorise
     /// without being able to charge: no registration follows.
     pub(super) fn halt(&self, why: &str) {
         self.validity.halt();
-        tracing::error!(node = self.node.0, why, "the node stops for good");
+        tracing::error!(
+            event = operator::INVARIANT_VIOLATED,
+            node = self.node.0,
+            why,
+            "the node stops for good"
+        );
         self.lost.cancel();
     }
 
@@ -177,6 +198,11 @@ impl Epoch {
         answer
     }
 
+    /// Has the account's thresholds checked, in the background.
+    pub(super) fn check(&self, slice: &Arc<Slice>) {
+        self.push(slice.clone(), What::Check, None);
+    }
+
     /// Returns everything that is at hand of an account, since another node needs it.
     pub(super) fn give_back(&self, account: AccountId) {
         if let Some(slice) = self.known_slice(account) {
@@ -221,6 +247,9 @@ impl Epoch {
         let now = Instant::now();
         for slice in self.all_slices() {
             slice.tick();
+            if slice.wants_check() {
+                self.check(&slice);
+            }
             if slice.is_dirty() {
                 self.push(slice.clone(), What::Recover, None);
             }

@@ -14,6 +14,7 @@ use super::settling::{Ack, Operation, Settlement};
 use crate::auth::SweeperScope;
 use crate::billing::ledger::{EntryKind, LedgerEntry};
 use crate::billing::store::{LateSettlement, LedgerStore};
+use crate::logs::Fate;
 use crate::store::StoreError;
 
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
@@ -22,6 +23,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// A call of a lost registration whose cost is known.
 pub(super) struct Late {
     exact: LedgerEntry,
+    fate: Option<Fate>,
     ack: Option<Ack>,
     _permit: Option<OwnedSemaphorePermit>,
 }
@@ -43,6 +45,7 @@ impl LateQueue {
             Operation::Settle(settlement) => self.settle(*settlement),
             Operation::Close { free, permit } => self.push(Late {
                 exact: *free,
+                fate: None,
                 ack: None,
                 _permit: Some(permit),
             }),
@@ -55,6 +58,7 @@ impl LateQueue {
         if settlement.opened && settlement.entry.kind == EntryKind::Charge {
             self.push(Late {
                 exact: settlement.entry,
+                fate: settlement.fate,
                 ack: settlement.ack,
                 _permit: settlement.permit,
             });
@@ -111,6 +115,9 @@ async fn settle(store: &dyn LedgerStore, mut late: Late) -> Option<Late> {
         Ok(LateSettlement::Uncharged) => None,
         Ok(outcome) => {
             tracing::info!(log_id = %late.exact.uid, ?outcome, "settled late");
+            if let Some(fate) = &late.fate {
+                fate.billed();
+            }
             if let Some(ack) = late.ack.take() {
                 // Whoever waited may have left.
                 let _ = ack.send(None);

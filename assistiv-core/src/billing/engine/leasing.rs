@@ -46,6 +46,8 @@ pub(super) enum What {
     Refresh,
     /// To know again what the slot holds, after a reply was lost.
     Recover,
+    /// To have the account's thresholds checked.
+    Check,
 }
 
 /// The queue in front of the lane.
@@ -74,6 +76,7 @@ struct Work {
     returns: BTreeMap<AccountId, Return>,
     asks: BTreeMap<AccountId, Ask>,
     recoveries: Vec<Arc<Slice>>,
+    checks: BTreeMap<AccountId, Arc<Slice>>,
     recalls: Recalls,
 }
 
@@ -110,6 +113,7 @@ struct Part {
 enum Job {
     Return(Vec<oneshot::Sender<()>>),
     Ask(Ask),
+    Check,
 }
 
 enum Outcome {
@@ -224,7 +228,7 @@ impl LeaseLane {
                     break Outcome::Fenced;
                 }
                 Ok(position) if position.seq < batch.seq - 1 => {
-                    epoch.fence("the database has lost history");
+                    epoch.lose_history();
                     break Outcome::Fenced;
                 }
                 Ok(position) if position.seq > batch.seq => {
@@ -265,6 +269,7 @@ impl LeaseLane {
                     part.slice.returned(grant, part.version);
                     answer(done);
                 }
+                Job::Check => part.slice.returned(grant, part.version),
                 Job::Ask(mut ask) => {
                     part.slice.leased(grant, part.version);
                     if grant.reset_due && !ask.was_reset && self.reset(account).await {
@@ -312,7 +317,7 @@ impl LeaseLane {
             self.recover(&part.slice).await;
             match part.job {
                 // What was returned was returned. The policy is not known: whoever asked for it is not told.
-                Job::Return(_) => {}
+                Job::Return(_) | Job::Check => {}
                 Job::Ask(ask) => work.put_back(ask),
             }
         }
@@ -369,6 +374,9 @@ impl Work {
                 self.give_back(slice, amounts, done);
             }
             What::Recover => self.recoveries.push(slice),
+            What::Check => {
+                self.checks.insert(account, slice);
+            }
         }
     }
 
@@ -428,6 +436,14 @@ impl Work {
                     Part::new(ask.slice.clone(), request, Job::Ask(ask)),
                 );
             }
+        }
+        // Whatever moves something checks, too.
+        while parts.len() < BATCH_MAX
+            && let Some((account, slice)) = self.checks.pop_first()
+        {
+            let request = LeaseRequest::checking(account);
+            let part = || Part::new(slice, request, Job::Check);
+            parts.entry(account).or_insert_with(part);
         }
         parts.into_values().collect()
     }

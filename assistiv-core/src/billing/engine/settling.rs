@@ -114,12 +114,12 @@ impl Ticket {
     }
 
     /// Marks the settlement as sent; `false` when it was withdrawn before.
-    fn send(&self) -> bool {
+    pub(crate) fn send(&self) -> bool {
         self.advance(QUEUED, SENT)
     }
 
     /// Marks the settlement as durable; `false` when it is to be refunded.
-    fn finish(&self) -> bool {
+    pub(crate) fn finish(&self) -> bool {
         self.advance(SENT, DONE)
     }
 
@@ -235,7 +235,7 @@ impl SettleLane {
                     return false;
                 }
                 Ok(position) if position.seq < batch.seq - 1 => {
-                    epoch.fence("the database has lost history");
+                    epoch.lose_history();
                     return false;
                 }
                 Ok(position) if position.seq > batch.seq => {
@@ -272,6 +272,9 @@ impl SettleLane {
             }
             for (slice, amount) in &settlement.debits {
                 slice.flushed(*amount);
+                if slice.became_low() {
+                    self.epoch.check(slice);
+                }
                 if settlement.entry.kind == EntryKind::Refund {
                     slice.credited(amount.negated());
                 }

@@ -5,6 +5,7 @@
 //! zero, or by a recorded overrun. While an operation is in flight, memory is never above the durable slot: a
 //! grant is added after its commit, a return is taken out before its transaction is sent.
 
+mod low_balance;
 #[cfg(test)]
 mod tests;
 
@@ -50,6 +51,10 @@ struct SliceState {
     used_at: Instant,
     /// A refill was asked for.
     asking: bool,
+    /// Something was spent since thresholds were last checked.
+    unchecked: bool,
+    /// The thresholds that what is known of the account is at or below.
+    low: Dimensions,
     /// Counts what changed the sums.
     changes: u64,
 }
@@ -135,6 +140,8 @@ impl Slice {
             rate: Amounts::ZERO,
             used_at: Instant::now(),
             asking: false,
+            unchecked: false,
+            low: Dimensions::NONE,
             changes: 0,
         };
         Self {
@@ -208,6 +215,7 @@ impl Slice {
         let mut state = self.lock();
         state.changes += 1;
         state.unflushed = minus(state.unflushed, cost);
+        state.unchecked = true;
     }
 
     /// A cost that was never sent is taken back.
@@ -305,6 +313,7 @@ impl Slice {
             target: state.target(),
             available: state.available,
             give_back: Amounts::ZERO,
+            check: false,
         }
     }
 

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::Engine;
 use crate::auth::SweeperScope;
 use crate::billing::store::{LedgerStore, Sweep, Swept};
+use crate::events::operator;
 use crate::store::StoreError;
 
 /// Between two rounds, give or take a tenth, so that nodes that began together do not stay together.
@@ -15,6 +16,8 @@ const ROUND: Duration = Duration::from_secs(1);
 /// Where one process owns the database nobody else can die, and a period begins at its account's next use.
 const ROUND_ALONE: Duration = Duration::from_secs(30);
 const PRUNE_EVERY_ROUNDS: u32 = 600;
+/// The first round prunes: a process that is restarted often would never come to a later one.
+const PRUNE_FIRST_IN_ROUND: u32 = 1;
 /// Resets in one round.
 const RESETS_MAX: u32 = 100;
 
@@ -62,6 +65,9 @@ impl Engine {
                 store.prune_controls(&scope).await?;
             }
         }
+        if round % PRUNE_EVERY_ROUNDS == PRUNE_FIRST_IN_ROUND {
+            self.events.prune_events(&scope).await?;
+        }
         for account in store.due_periods(&scope, RESETS_MAX).await? {
             store.reset_period(&scope, account).await?;
         }
@@ -70,7 +76,9 @@ impl Engine {
 }
 
 pub(super) fn log(swept: &Swept) {
+    let event = (swept.unconfirmed > 0).then_some(operator::DELIVERY_UNCONFIRMED);
     tracing::warn!(
+        event,
         node = swept.node.map(|node| node.0),
         streams = swept.streams,
         slots = swept.slots,

@@ -124,6 +124,22 @@ impl Gate {
     }
 }
 
+// === impl Unanswered ===
+
+impl Unanswered {
+    /// Takes the charge back, unless it became durable in the very moment in which the wait ended: then the answer
+    /// is delivered after all, and its token is here, or on its way.
+    fn after_withdrawal(self, ticket: &Ticket) -> Option<Delivery> {
+        if ticket.withdraw() {
+            return None;
+        }
+        Some(match self {
+            Self::Late(_ack) => Delivery::Early { _ack },
+            Self::GivenUp => Delivery::Unrecorded,
+        })
+    }
+}
+
 // === impl Delivery ===
 
 impl Delivery {
@@ -168,10 +184,10 @@ impl SettleGate {
         };
         match self.gate.wait().await {
             Ok(delivery) => Ok(settled(delivery)),
-            Err(_) if self.ticket.withdraw() => Err(undelivered(self.note)),
-            // It became durable in the very moment in which the wait ended: the token is here, or on its way.
-            Err(Unanswered::Late(_ack)) => Ok(settled(Delivery::Early { _ack })),
-            Err(Unanswered::GivenUp) => Ok(settled(Delivery::Unrecorded)),
+            Err(unanswered) => match unanswered.after_withdrawal(&self.ticket) {
+                Some(delivery) => Ok(settled(delivery)),
+                None => Err(undelivered(self.note)),
+            },
         }
     }
 
@@ -201,3 +217,32 @@ fn undelivered(note: Option<DeliveryNote>) -> FundError {
 }
 
 const UNCERTAIN: FundError = FundError::Uncertain { cause: None };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::billing::engine::Deliveries;
+
+    /// The wait ends while the lane acknowledges: the answer goes out, and counts as under way until it is out.
+    #[test]
+    fn an_answer_after_a_lost_race_still_holds_its_token() {
+        let (deliveries, ticket) = (Deliveries::default(), Ticket::default());
+        let (sender, ack) = oneshot::channel();
+        deliveries.applied(1);
+        assert!(ticket.send() && ticket.finish());
+        let delivery = Unanswered::Late(ack).after_withdrawal(&ticket).unwrap();
+        sender.send(Some(deliveries.token(1))).unwrap();
+        assert_eq!(deliveries.delivered_seq(), 0);
+        drop(delivery);
+        assert_eq!(deliveries.delivered_seq(), 1);
+    }
+
+    #[test]
+    fn an_answer_whose_charge_is_not_durable_is_taken_back() {
+        let (_sender, ack) = oneshot::channel();
+        let ticket = Ticket::default();
+        assert!(ticket.send());
+        assert!(Unanswered::Late(ack).after_withdrawal(&ticket).is_none());
+        assert!(!ticket.finish(), "it is to be refunded");
+    }
+}

@@ -9,13 +9,14 @@ use super::{Held, Hold};
 use crate::auth::Identity;
 use crate::billing::account::Blocked;
 use crate::billing::amounts::{Amounts, Dimension, Dimensions, Legs};
+use crate::billing::display::DisplayRates;
 use crate::billing::engine::{Billing, Epoch, QueuePermit, Refusal, Share, Slice, View};
 use crate::billing::estimate::{Available, Estimate};
 use crate::billing::meter::Meter;
 use crate::billing::options::LastRequest;
 use crate::billing::{FundError, Shortfall};
 use crate::id::{EndUserId, LogId, PlatformId};
-use crate::money::Markup;
+use crate::money::{DisplayUnits, Markup};
 
 /// The output limit of a call that takes all that is left.
 const LAST_REQUEST_OUTPUT: u64 = 16;
@@ -129,6 +130,12 @@ impl Payer {
         }
     }
 
+    /// Whether a display ledger is on. Known once something was reserved.
+    fn has_display_ledger(&self) -> bool {
+        let budget = self.budget.as_ref().map(|slice| slice.view());
+        budget.is_some_and(|view| view.enforced.contains(Dimension::Display))
+    }
+
     fn give_back(&self, on: (Share, Share)) {
         self.wallet.release(on.0);
         if let Some(budget) = &self.budget {
@@ -166,17 +173,21 @@ impl Billing {
         let full = estimate
             .full()
             .map_err(|_| FundError::Uncertain { cause: None })?;
-        let (legs, lowered_to, on) = self.reserve(&payer, &estimate, &full).await?;
+        let (mut legs, lowered_to, on) = self.reserve(&payer, &estimate, &full).await?;
         if !payer.epoch.validity.is_current(Instant::now()) {
             payer.give_back(on);
             return Err(FundError::Uncertain { cause: None });
+        }
+        if !payer.has_display_ledger() {
+            estimate.display = DisplayRates::default();
+            legs.budget.display = DisplayUnits::ZERO;
         }
         let engine = self.engine().clone();
         payer.epoch.refill(&payer.wallet);
         if let Some(budget) = &payer.budget {
             payer.epoch.refill(budget);
         }
-        let meter = Meter::new(prompt_tokens, payer.markup);
+        let meter = Meter::new(prompt_tokens, payer.markup, estimate.display);
         Ok(Hold(Some(Held {
             engine,
             permit,
@@ -312,7 +323,7 @@ pub(super) fn exhausted(
                 Dimension::Usd if !payer.shows_money => None,
                 Dimension::Usd => shown(&wanted.budget.usd, &view.available.usd),
                 Dimension::Tokens => shown(&wanted.budget.tokens, &view.available.tokens),
-                Dimension::Display => None,
+                Dimension::Display => shown(&wanted.budget.display, &view.available.display),
             };
             return FundError::BudgetExhausted {
                 dimension,

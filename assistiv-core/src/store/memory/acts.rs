@@ -28,7 +28,7 @@ pub(super) type Decided = Result<Result<Applied, ActRefusal>, StoreError>;
 
 impl Books {
     /// Performs an act once for each idempotency scope. Its end user was checked to be the
-    /// platform's.
+    /// platform's, and a reset that is due was applied before.
     pub(super) fn apply(
         &mut self,
         platform_id: PlatformId,
@@ -144,13 +144,8 @@ impl Books {
         made.map(|_| ()).map_err(refused)
     }
 
-    /// An end user's active budget, after a reset that is due.
-    pub(super) fn budget(
-        &mut self,
-        end_user: EndUserId,
-        now: Timestamp,
-    ) -> Result<Option<Budget>, StoreError> {
-        self.reset(end_user, now)?;
+    /// An end user's active budget. A reset that is due was applied before.
+    pub(super) fn budget(&self, end_user: EndUserId) -> Result<Option<Budget>, StoreError> {
         let Some(record) = self
             .budgets
             .get(&end_user)
@@ -205,7 +200,6 @@ impl Books {
         context: &ActContext,
         now: Timestamp,
     ) -> Decided {
-        self.reset(end_user, now)?;
         let record = self.budgets.get(&end_user);
         let remaining = match record {
             Some(record) => self.total(record.account)?,

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::acts::StoredOutcome;
 use super::controls::Controls;
+use super::events::Outbox;
 use super::page_of;
 use crate::billing::{
     AccountAudit, AccountKind, AccountPolicy, Amounts, Blocked, BudgetRecord, ControlOp, Decision,
-    Dimensions, EntryWithBalance, LedgerEntry, Overflow, Unconfirmed, Wallet, decide_reset,
+    Dimensions, DisplayReset, EntryWithBalance, LedgerEntry, Limits, Overflow, Unconfirmed, Wallet,
+    Watch, decide_reset,
 };
 use crate::clock::Timestamp;
 use crate::id::{AccountId, EndUserId, EntryId, NodeId, PlatformId};
@@ -21,6 +23,7 @@ pub(super) struct Books {
     pub(super) wallets: HashMap<PlatformId, WalletRow>,
     pub(super) budgets: HashMap<EndUserId, BudgetRecord>,
     pub(super) outcomes: HashMap<[u8; 32], StoredOutcome>,
+    pub(super) outbox: Outbox,
     pub(super) controls: Controls,
     /// Charges whose delivery cannot be proved.
     pub(super) unconfirmed: BTreeMap<EntryId, Unconfirmed>,
@@ -36,8 +39,12 @@ pub(super) struct Account {
     pub(super) policy: AccountPolicy,
     pub(super) free: Amounts,
     pub(super) slots: BTreeMap<NodeId, Amounts>,
+    /// The thresholds that the next debit may cross.
+    pub(super) armed: Dimensions,
+    /// How many of its entries no search for a crossed threshold goes back to.
+    pub(super) seen: usize,
     /// Positions of its entries in the ledger.
-    entries: Vec<usize>,
+    pub(super) entries: Vec<usize>,
 }
 
 /// A wallet without its balance, which its account holds.
@@ -126,6 +133,8 @@ impl Books {
             policy,
             free: Amounts::ZERO,
             slots: BTreeMap::new(),
+            armed: Dimensions::WATCHED,
+            seen: 0,
             entries: Vec::new(),
         };
         self.accounts.insert(id, account);
@@ -173,6 +182,7 @@ impl Books {
             }
             None => None,
         };
+        let mut watch = self.check_thresholds(id, now)?;
 
         if let Some(record) = decision.budget {
             let policy = policy_of(&record);
@@ -193,7 +203,7 @@ impl Books {
         {
             account.free = free;
         }
-        let Some(account) = self.accounts.get(&id) else {
+        let Some(account) = self.accounts.get_mut(&id) else {
             return Err(StoreError::NotFound);
         };
         if let Some(threshold) = decision.wallet_threshold
@@ -201,9 +211,25 @@ impl Books {
         {
             row.wallet.low_balance_threshold = threshold;
             row.wallet.updated_at = now;
+            account.policy.thresholds.usd = threshold;
+        }
+        let thresholds = account.policy.thresholds;
+        account.seen = account.entries.len();
+        if let Some(owner) = self.owner(id) {
+            let armed = Dimensions::WATCHED;
+            let none = Amounts::ZERO;
+            watch
+                .get_or_insert_with(|| Watch::new(owner, thresholds, armed, none, none))
+                .now_at(owner, thresholds);
         }
         for entry in decision.entries {
+            if let Some(watch) = &mut watch {
+                self.outbox.add(watch.note(&entry, now));
+            }
             self.post(entry);
+        }
+        if let Some((watch, account)) = watch.zip(self.accounts.get_mut(&id)) {
+            account.armed = watch.armed();
         }
         Ok(())
     }
@@ -212,6 +238,7 @@ impl Books {
     pub(super) fn reset(
         &mut self,
         end_user: EndUserId,
+        display: DisplayReset,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         // A budget that is out of force waits: it starts afresh when it is made again.
@@ -224,7 +251,7 @@ impl Books {
         };
         let account = record.account;
         let used_since = |boundary| self.used_since(account, boundary);
-        let decision = decide_reset(record, self.total(account)?, used_since, now);
+        let decision = decide_reset(record, self.total(account)?, used_since, display, now);
         match decision {
             Some(decision) => self.commit(account, decision, now).map(|()| true),
             None => Ok(false),
@@ -317,7 +344,7 @@ impl Books {
                 ledger,
                 ledger_limits,
                 // A budget that was deleted has no row left to disagree with its entries.
-                limits: record.map_or(ledger_limits, |record| record.terms.limits.amounts()),
+                limits: record.map_or(ledger_limits, BudgetRecord::limits),
                 open_streams: open_streams(*id),
             })
         };
@@ -391,7 +418,7 @@ impl Account {
             .try_fold(Amounts::ZERO, Amounts::checked_add)
     }
 
-    fn total(&self) -> Result<Amounts, StoreError> {
+    pub(super) fn total(&self) -> Result<Amounts, StoreError> {
         self.free
             .checked_add(self.slot_sum()?)
             .map_err(out_of_range)
@@ -400,6 +427,7 @@ impl Account {
     fn close(&mut self) {
         self.policy.blocked = Blocked::Inactive;
         self.policy.period_end = None;
+        self.policy.thresholds = Limits::default();
     }
 }
 
@@ -412,6 +440,7 @@ impl WalletRow {
             enforce: Dimensions::USD,
             blocked: Blocked::No,
             period_end: None,
+            thresholds: Limits::default(),
         }
     }
 }
@@ -419,9 +448,10 @@ impl WalletRow {
 fn policy_of(record: &BudgetRecord) -> AccountPolicy {
     AccountPolicy {
         kind: AccountKind::Budget,
-        enforce: record.terms.limits.enforced(),
+        enforce: record.enforced(),
         blocked: record.blocked(),
         period_end: record.period_end.filter(|_| record.is_active),
+        thresholds: record.thresholds(),
     }
 }
 

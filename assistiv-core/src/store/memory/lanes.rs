@@ -76,6 +76,11 @@ impl State {
                 account.slots.insert(batch.node, *slot);
             }
         }
+        for request in &batch.requests {
+            if request.moves() || request.check {
+                self.books.check_thresholds(request.account, now)?;
+            }
+        }
         Ok(grants.into_iter().map(|(grant, _)| grant).collect())
     }
 }

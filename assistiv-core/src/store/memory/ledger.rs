@@ -10,8 +10,8 @@ use crate::auth::{OperatorScope, PlatformScope, SweeperScope};
 use crate::billing::{
     AccountAudit, ActContext, ActRefusal, Amounts, Applied, Budget, Control, EntryKind,
     EntryWithBalance, Idempotency, Lane, LanePosition, LateSettlement, LeaseBatch, LeaseGrant,
-    LedgerAct, LedgerEntry, LedgerStore, PostedCharge, Resolution, Resolved, SettleBatch, Sweep,
-    Swept, Unconfirmed, UnconfirmedDelivery, UnconfirmedFilter, Wallet,
+    LedgerAct, LedgerEntry, LedgerStore, NodeAudit, PostedCharge, Resolution, Resolved,
+    SettleBatch, Sweep, Swept, Unconfirmed, UnconfirmedDelivery, UnconfirmedFilter, Wallet,
 };
 use crate::id::{AccountId, EndUserId, EntryId, NodeId};
 use crate::store::{Listed, Page, StoreError};
@@ -148,9 +148,7 @@ impl LedgerStore for MemoryStore {
             .accounts
             .get(&account)
             .and_then(|account| account.end_user);
-        end_user.map_or(Ok(false), |end_user| {
-            state.books.reset(end_user, self.now())
-        })
+        end_user.map_or(Ok(false), |end_user| state.reset_due(end_user, self.now()))
     }
 
     async fn budget_account(
@@ -178,7 +176,8 @@ impl LedgerStore for MemoryStore {
         if state.end_user(scope.platform_id(), end_user).is_err() {
             return Ok(None);
         }
-        state.books.budget(end_user, self.now())
+        state.reset_due(end_user, self.now())?;
+        state.books.budget(end_user)
     }
 
     async fn apply(
@@ -193,6 +192,7 @@ impl LedgerStore for MemoryStore {
         state.platform(platform_id)?;
         if let Some(end_user) = act.end_user() {
             state.end_user(platform_id, end_user)?;
+            state.reset_due(end_user, self.now())?;
         }
         state
             .books
@@ -216,7 +216,15 @@ impl LedgerStore for MemoryStore {
         context: &ActContext,
         idempotency: Option<Idempotency>,
     ) -> Result<Result<Resolved, ActRefusal>, StoreError> {
-        self.lock()
+        let mut state = self.lock();
+        let end_user = state
+            .books
+            .entry(charge)
+            .and_then(|entry| entry.end_user_id);
+        if let Some(end_user) = end_user {
+            state.reset_due(end_user, self.now())?;
+        }
+        state
             .books
             .resolve_unconfirmed(charge, resolution, context, idempotency, self.now())
     }
@@ -280,6 +288,11 @@ impl LedgerStore for MemoryStore {
                     .map(|metered| (metered.model_id, metered.price_id)),
             });
         Ok(charges.take(most as usize).collect())
+    }
+
+    async fn nodes(&self, _scope: &OperatorScope) -> Result<Vec<NodeAudit>, StoreError> {
+        let state = self.lock();
+        Ok(state.nodes.audit(|node| state.books.slot_count(node)))
     }
 
     async fn audit(&self, _scope: &OperatorScope) -> Result<Vec<AccountAudit>, StoreError> {

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::{MemoryStore, State, newest_first};
-use crate::auth::PlatformScope;
+use crate::auth::{OperatorScope, PlatformScope};
 use crate::id::{LlmConfigId, PlatformId};
 use crate::llm_configs::LlmConfig;
 use crate::routing::ProviderSlug;
@@ -66,6 +66,24 @@ impl LlmConfigStore for MemoryStore {
             .collect();
         active.sort_by_key(|(config, _)| age(config));
         Ok(active)
+    }
+
+    async fn secrets(
+        &self,
+        _scope: &OperatorScope,
+        after: Option<LlmConfigId>,
+        most: u32,
+    ) -> Result<Vec<(LlmConfigId, StoredSecret)>, StoreError> {
+        let state = self.lock();
+        let mut secrets: Vec<_> = state
+            .llm_configs
+            .iter()
+            .filter(|(id, _)| after.is_none_or(|after| **id > after))
+            .map(|(id, (_, secret))| (*id, secret.clone()))
+            .collect();
+        secrets.sort_unstable_by_key(|(id, _)| *id);
+        secrets.truncate(most as usize);
+        Ok(secrets)
     }
 
     async fn config(

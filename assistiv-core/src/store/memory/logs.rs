@@ -175,6 +175,10 @@ impl LogStore for MemoryStore {
         Ok(())
     }
 
+    async fn pruned_before(&self, _scope: &SweeperScope) -> Result<Option<Timestamp>, StoreError> {
+        Ok(self.logs().pruned_before)
+    }
+
     async fn prune(
         &self,
         _scope: &SweeperScope,

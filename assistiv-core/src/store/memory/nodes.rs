@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::books::{Books, out_of_range};
 use super::{State, after, before};
 use crate::billing::{
-    Amounts, EntryKind, Lane, LanePosition, LedgerEntry, OpenStream, Sweep, Swept,
+    Amounts, EntryKind, Lane, LanePosition, LedgerEntry, NodeAudit, OpenStream, Sweep, Swept,
     UnconfirmedDelivery, UnconfirmedStatus,
 };
 use crate::clock::Timestamp;
@@ -113,6 +113,22 @@ impl Nodes {
             .ok()
             .filter(|node| node.seq[lane as usize] + 1 == seq)
             .ok_or(StoreError::Lost { node: id })
+    }
+
+    /// Nodes that are not closed and nodes that have slots or streams.
+    pub(super) fn audit(&self, slots: impl Fn(NodeId) -> u64) -> Vec<NodeAudit> {
+        let line = |(id, node): (&NodeId, &Node)| NodeAudit {
+            node: *id,
+            name: node.name.clone(),
+            is_open: node.state != NodeState::Closed,
+            expires_at: node.expires_at,
+            streams: self.streams.values().filter(|(of, _)| of == id).count() as u64,
+            slots: slots(*id),
+        };
+        let lines = self.nodes.iter().map(line);
+        lines
+            .filter(|line| line.is_open || line.streams > 0 || line.slots > 0)
+            .collect()
     }
 
     fn unclosed(&mut self, id: NodeId) -> Result<&mut Node, StoreError> {
@@ -243,7 +259,7 @@ impl Books {
         self.ledger().iter().filter(in_doubt)
     }
 
-    fn slot_count(&self, node: NodeId) -> u64 {
+    pub(super) fn slot_count(&self, node: NodeId) -> u64 {
         self.accounts
             .values()
             .filter(|account| account.slots.contains_key(&node))

@@ -54,7 +54,7 @@ impl Books {
         }))
     }
 
-    /// Decides the refund of a charge after a reset that is due; gives the account it is committed on and what
+    /// Decides the refund of a charge, whose budget has no reset due; gives the account it is committed on and what
     /// that held before.
     pub(super) fn decide_refund(
         &mut self,
@@ -63,9 +63,6 @@ impl Books {
         context: &ActContext,
         now: Timestamp,
     ) -> Result<Result<(Decision, AccountId, Amounts), ActRefusal>, StoreError> {
-        if let Some(end_user) = debit.end_user_id {
-            self.reset(end_user, now)?;
-        }
         let budget = debit.budget.map(|legs| legs.account);
         let account = budget.or(debit.wallet.map(|(account, _)| account));
         let account = account.ok_or(StoreError::NotFound)?;

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 
 use super::{MemoryStore, State, contains_ignoring_case, newest_first, page_of};
 use crate::auth::{OperatorScope, PlatformScope};
+use crate::events::{EventType, about_end_user};
 use crate::id::{EndUserId, KeyId, PlatformId};
 use crate::keys::ApiKey;
 use crate::store::{
@@ -140,6 +141,8 @@ impl TenancyStore for MemoryStore {
         state.insert_key(key);
         state.external_ids.insert(name, end_user.id);
         state.end_users.insert(end_user.id, end_user.clone());
+        let event = about_end_user(EventType::EndUserCreated, &end_user, self.now());
+        state.books.outbox.add([event]);
         Ok(Upsert::Created(end_user))
     }
 
@@ -212,12 +215,15 @@ impl TenancyStore for MemoryStore {
     ) -> Result<(), StoreError> {
         let mut guard = self.lock();
         let state = &mut *guard;
-        let name = state.end_user(scope.platform_id(), id)?.external_id.clone();
+        let end_user = state.end_user(scope.platform_id(), id)?.clone();
+        let event = about_end_user(EventType::EndUserDeleted, &end_user, self.now());
         state.end_users.remove(&id);
-        state.external_ids.remove(&(scope.platform_id(), name));
+        let name = (scope.platform_id(), end_user.external_id);
+        state.external_ids.remove(&name);
         state.remove_keys(|key| key.end_user_id == Some(id));
         state.books.close_budget(id, self.now());
         self.tell(state, scope.platform_id(), Changed::Holders);
+        state.books.outbox.add([event]);
         Ok(())
     }
 }

@@ -11,6 +11,7 @@ pub mod budget;
 pub mod change;
 pub mod control;
 pub mod end_user;
+pub mod event;
 pub mod idempotency;
 pub mod lane;
 pub mod ledger;

@@ -6,6 +6,7 @@ pub(super) mod controls;
 mod late;
 mod lease;
 mod locks;
+mod low_balance;
 mod nodes;
 mod read;
 mod refund;
@@ -32,8 +33,8 @@ use crate::auth::{OperatorScope, PlatformScope, SweeperScope};
 use crate::billing::{
     AccountAudit, ActContext, ActRefusal, Amounts, Applied, Budget, Control, EntryWithBalance,
     Idempotency, Lane, LanePosition, LateSettlement, LeaseBatch, LeaseGrant, LedgerAct,
-    LedgerEntry, LedgerStore, PostedCharge, Resolution, Resolved, SettleBatch, Sweep, Swept,
-    Unconfirmed, UnconfirmedDelivery, UnconfirmedFilter, Wallet,
+    LedgerEntry, LedgerStore, NodeAudit, PostedCharge, Resolution, Resolved, SettleBatch, Sweep,
+    Swept, Unconfirmed, UnconfirmedDelivery, UnconfirmedFilter, Wallet,
 };
 use crate::id::{AccountId, EndUserId, EntryId, NodeId};
 use crate::store::{Listed, Page, StoreError};
@@ -244,6 +245,10 @@ impl LedgerStore for SqlStore {
         most: u32,
     ) -> Result<Vec<PostedCharge>, StoreError> {
         read::charges(self, scope, after, most).await
+    }
+
+    async fn nodes(&self, scope: &OperatorScope) -> Result<Vec<NodeAudit>, StoreError> {
+        nodes::audit(self, scope).await
     }
 
     async fn audit(&self, scope: &OperatorScope) -> Result<Vec<AccountAudit>, StoreError> {

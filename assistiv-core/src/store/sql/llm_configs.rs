@@ -12,7 +12,7 @@ use super::error::{conflict, failed};
 use super::keys::lock_platform;
 use super::query::page_of;
 use super::{SqlStore, commit};
-use crate::auth::PlatformScope;
+use crate::auth::{OperatorScope, PlatformScope};
 use crate::id::LlmConfigId;
 use crate::llm_configs::LlmConfig;
 use crate::routing::ProviderSlug;
@@ -75,6 +75,29 @@ impl LlmConfigStore for SqlStore {
         rows.into_iter()
             .map(llm_config::Model::into_domain)
             .collect()
+    }
+
+    async fn secrets(
+        &self,
+        scope: &OperatorScope,
+        after: Option<LlmConfigId>,
+        most: u32,
+    ) -> Result<Vec<(LlmConfigId, StoredSecret)>, StoreError> {
+        let mut select = llm_config::Entity::all(scope);
+        if let Some(after) = after {
+            select = select.filter(llm_config::Column::Id.gt(after.as_uuid()));
+        }
+        let rows = select
+            .order_by_asc(llm_config::Column::Id)
+            .limit(u64::from(most))
+            .all(self.reader())
+            .await
+            .map_err(failed)?;
+        let sealed = |row: llm_config::Model| (LlmConfigId::from_uuid(row.id), row.secret);
+        let sealed = rows.into_iter().map(sealed);
+        Ok(sealed
+            .map(|(id, secret)| (id, StoredSecret(secret)))
+            .collect())
     }
 
     async fn config(

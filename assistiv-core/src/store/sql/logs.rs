@@ -109,6 +109,11 @@ impl LogStore for SqlStore {
         super::commit(txn).await
     }
 
+    async fn pruned_before(&self, _scope: &SweeperScope) -> Result<Option<Timestamp>, StoreError> {
+        let mark = keep::mark(self.log_reader(), log_mark::PRUNED_BEFORE).await?;
+        Ok(mark.map(Timestamp::from_micros))
+    }
+
     async fn prune(
         &self,
         scope: &SweeperScope,

@@ -8,16 +8,18 @@ mod m20261123_000001_tenancy;
 mod m20261123_000002_billing;
 mod m20261123_000003_settings;
 mod m20261123_000004_nodes;
+mod m20261123_000005_events;
 mod m20261123_000008_postgres;
 mod m20261123_000009_changes;
 
 use std::collections::HashSet;
 
-use sea_orm::DatabaseConnection;
-use sea_orm::sea_query::ColumnDef;
+use sea_orm::sea_query::{ColumnDef, Order, Query};
+use sea_orm::{ConnectionTrait, DatabaseConnection};
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
 
 use super::error::failed;
+use super::inspect::SchemaState;
 use crate::store::StoreError;
 
 struct Migrator;
@@ -37,6 +39,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000002_billing::Migration),
             Box::new(m20261123_000003_settings::Migration),
             Box::new(m20261123_000004_nodes::Migration),
+            Box::new(m20261123_000005_events::Migration),
             Box::new(m20261123_000008_postgres::Migration),
             Box::new(m20261123_000009_changes::Migration),
         ]
@@ -74,6 +77,47 @@ async fn bring_up_to_date<M: MigratorTrait>(db: &DatabaseConnection) -> Result<(
         }));
     }
     M::up(db, None).await.map_err(failed)
+}
+
+/// What the schemas say of themselves: the main one and the request log's. Changes nothing.
+pub(super) async fn states(
+    db: &DatabaseConnection,
+    logs: &DatabaseConnection,
+) -> Result<[SchemaState; 2], StoreError> {
+    Ok([
+        state::<Migrator>("main", db).await?,
+        state::<logs::LogMigrator>("logs", logs).await?,
+    ])
+}
+
+async fn state<M: MigratorTrait>(
+    schema: &'static str,
+    db: &DatabaseConnection,
+) -> Result<SchemaState, StoreError> {
+    let mut select = Query::select();
+    select
+        .column("version")
+        .from(M::migration_table_name())
+        .order_by("version", Order::Asc);
+    let rows = db.query_all(&select).await.map_err(failed)?;
+    let applied = rows
+        .iter()
+        .map(|row| row.try_get_by_index(0).map_err(failed))
+        .collect::<Result<Vec<String>, _>>()?;
+    let known: Vec<String> = M::migrations()
+        .iter()
+        .map(|m| m.name().to_owned())
+        .collect();
+    let without = |of: &[String], other: &[String]| {
+        let rest = of.iter().filter(|name| !other.contains(name));
+        rest.cloned().collect()
+    };
+    Ok(SchemaState {
+        schema,
+        newest: applied.last().cloned(),
+        pending: without(&known, &applied),
+        unknown: without(&applied, &known),
+    })
 }
 
 // Columns by type, for the migrations: `NOT NULL` unless the name says otherwise.

@@ -115,6 +115,29 @@ pub(super) async fn open(
     })))
 }
 
+/// Connects for reading alone.
+pub(super) async fn open_read_only(url: &SecretString) -> Result<SqlStore, StoreError> {
+    let options = connect::parse(url)?;
+    let reader = connect::pool(&options, Role::Read, 2).await?;
+    let clock = ServerClock::set_by(&reader).await.map_err(failed)?;
+    Ok(SqlStore(Arc::new(Inner {
+        writer: reader.clone(),
+        reader: reader.clone(),
+        logs: LogDatabase {
+            writer: reader.clone(),
+            reader,
+        },
+        clock: Arc::new(clock.clone()),
+        retries: AtomicU64::new(0),
+        backend: Backend::Postgres(Box::new(Server {
+            clock: Some(clock),
+            settle: LaneSession::new(&options, Role::Read),
+            lease: LaneSession::new(&options, Role::Read),
+            listener: Listener::new(&options),
+        })),
+    })))
+}
+
 /// Brings the schema up to date, one node after the other: several may start at once.
 async fn migrate(options: &PgConnectOptions) -> Result<(), StoreError> {
     let session = connect::pool(options, Role::Migrate, 1).await?;

@@ -57,7 +57,7 @@ pub(super) async fn open(
         logs,
         clock: clock.unwrap_or_else(|| Arc::new(SystemClock)),
         retries: AtomicU64::new(0),
-        backend: Backend::Sqlite { _lock: lock },
+        backend: Backend::Sqlite { _lock: Some(lock) },
     })))
 }
 
@@ -70,6 +70,30 @@ fn log_path(path: &Path) -> PathBuf {
         name.push(extension);
     }
     path.with_file_name(name)
+}
+
+/// Opens the file and the request log beside it without changing anything, whoever uses them; says
+/// whether somebody does.
+pub(super) async fn open_read_only(path: PathBuf) -> Result<(SqlStore, bool), StoreError> {
+    // The driver would make up an empty database.
+    for path in [&path, &log_path(&path)] {
+        std::fs::metadata(path).map_err(StoreError::unavailable)?;
+    }
+    let is_in_use = lock::is_held(&path);
+    let reader = connect(&path, Access::Read, READ_CONNECTIONS).await?;
+    let log_reader = connect(&log_path(&path), Access::Read, READ_CONNECTIONS).await?;
+    let store = SqlStore(Arc::new(Inner {
+        writer: reader.clone(),
+        reader,
+        logs: LogDatabase {
+            writer: log_reader.clone(),
+            reader: log_reader,
+        },
+        clock: Arc::new(SystemClock),
+        retries: AtomicU64::new(0),
+        backend: Backend::Sqlite { _lock: None },
+    }));
+    Ok((store, is_in_use))
 }
 
 async fn connect(

@@ -14,8 +14,9 @@ use super::changes::tell;
 use super::entities::{api_key, end_user, platform};
 use super::error::{conflict, failed};
 use super::query::{contains, page_of};
-use super::{SqlStore, commit, keys};
+use super::{SqlStore, commit, events, keys};
 use crate::auth::{OperatorScope, PlatformScope};
+use crate::events::{EventType, about_end_user};
 use crate::id::EndUserId;
 use crate::keys::ApiKey;
 use crate::store::{
@@ -198,6 +199,8 @@ async fn create_end_user(
         if let Some(budget) = new.budget {
             opening::budget(&txn, scope, new.end_user.id, budget, store.now()).await?;
         }
+        let made = about_end_user(EventType::EndUserCreated, &new.end_user, store.now());
+        events::insert(&txn, [made]).await?;
         Upsert::Created(new.end_user)
     } else {
         let existing = add_key(&txn, scope, new).await?;

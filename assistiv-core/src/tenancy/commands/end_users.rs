@@ -295,5 +295,6 @@ fn default_budget(settings: &PlatformSettings) -> Option<NewBudget> {
             replenish: Limits::default(),
             low_balance: Limits::default(),
         },
+        max_display: settings.default_max_display(),
     })
 }

@@ -493,6 +493,10 @@ pub async fn old_rows_go_and_usage_stays(world: &World) {
     assert_eq!(kept, [rows[5].clone(), rows[4].clone()]);
     assert_not_found(logs.row(&acme.scope, rows[3].id).await);
     assert_eq!((prune().await, prune().await), (1, 0));
+    assert_eq!(
+        logs.pruned_before(&scopes::engine()).await.unwrap(),
+        Some(rows[4].created_at)
+    );
     let all = |row: &LogRow| row.cost.get();
     let [sum] = logs.billed(&scopes::operator()).await.unwrap()[..] else {
         panic!("one platform has rows");

@@ -1,6 +1,7 @@
 //! The rules of acts on a budget.
 
 use super::super::{ActContext, ActRefusal, BudgetChanges, BudgetState, Decision, LedgerAct};
+use super::display::{adjust_display, remove_display, set_display, top_up_display};
 use super::terms::{check_terms, update};
 use crate::billing::account::BudgetRecord;
 use crate::billing::amounts::{Amounts, Dimension};
@@ -38,10 +39,8 @@ pub fn decide_budget(
             if let Some(old) = state.record {
                 (record.id, record.created_at) = (old.id, old.created_at);
             }
-            let old_limit = state
-                .record
-                .map_or(Amounts::ZERO, |old| old.terms.limits.amounts());
-            let new_limit = record.terms.limits.amounts();
+            let old_limit = state.record.map_or(Amounts::ZERO, BudgetRecord::limits);
+            let new_limit = record.limits();
             // An inactive budget starts afresh: the entry takes back what was left and grants the new limits.
             let remaining = new_limit
                 .checked_sub(state.remaining)
@@ -97,6 +96,16 @@ pub fn decide_budget(
                 context.budget_entry(0, EntryKind::Debit, &record, change, Amounts::ZERO, now);
             record.updated_at = now;
             Ok(Decision::on_budget(record, change, vec![entry]))
+        }
+        LedgerAct::SetDisplay { max, used, .. } => {
+            set_display(active?, *max, *used, state.remaining, context, now)
+        }
+        LedgerAct::TopUpDisplay { amount, .. } => top_up_display(active?, *amount, context, now),
+        LedgerAct::AdjustDisplay { amount, .. } => {
+            adjust_display(active?, *amount, state.remaining, context, now)
+        }
+        LedgerAct::RemoveDisplay { .. } => {
+            Ok(remove_display(active?, state.remaining, context, now))
         }
         // A refund is decided with the debit at hand, by `decide_refund`.
         LedgerAct::RefundDebit { .. }

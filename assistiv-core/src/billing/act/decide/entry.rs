@@ -76,7 +76,7 @@ impl Decision {
         free_change: Amounts,
         entries: Vec<LedgerEntry>,
     ) -> Self {
-        let policy = (record.terms.limits.enforced(), record.blocked());
+        let policy = (record.enforced(), record.blocked());
         Self {
             budget: Some(record),
             free_change,
@@ -103,6 +103,9 @@ impl Decision {
                 amount_tokens: change.tokens,
                 limit_usd: limit.usd,
                 limit_tokens: limit.tokens,
+                amount_display: change.display,
+                limit_display: limit.display,
+                remaining_display_after: after.display,
                 remaining_usd_after: after.usd,
                 remaining_tokens_after: after.tokens,
                 reason: entry.reason.clone(),

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::billing::account::Limits;
 use crate::billing::lease::grant as granted_by;
 
 const ACCOUNT: AccountId = AccountId(1);
@@ -13,6 +14,7 @@ fn wallet() -> AccountPolicy {
         enforce: Dimensions::USD,
         blocked: Blocked::No,
         period_end: None,
+        thresholds: Limits::default(),
     }
 }
 

@@ -4,9 +4,11 @@ use sea_orm::QueryOrder;
 use sea_orm::entity::prelude::*;
 
 use crate::auth::{OperatorScope, PlatformScope, SweeperScope};
-use crate::billing::{AccountKind, AccountPolicy, Amounts, Blocked, Dimensions};
+use crate::billing::{AccountKind, AccountPolicy, Amounts, Blocked, Dimensions, Limits};
 use crate::clock::Timestamp;
-use crate::id::AccountId;
+use crate::events::Owner;
+use crate::id::{AccountId, BudgetId, WalletId};
+use crate::money::{NanoUsd, Tokens};
 use crate::store::StoreError;
 use crate::store::sql::error::corrupt;
 
@@ -24,6 +26,10 @@ pub struct Model {
     pub free_display: i64,
     pub enforce: i16,
     pub blocked: i16,
+    pub armed: i16,
+    pub low_usd: Option<i64>,
+    pub low_tokens: Option<i64>,
+    pub low_after: i64,
     pub period_end: Option<i64>,
     pub version: i64,
     pub created_at: i64,
@@ -90,6 +96,32 @@ impl Model {
             blocked: Blocked::from_number(self.blocked)
                 .ok_or_else(|| corrupt("billing_accounts.blocked"))?,
             period_end: self.period_end.map(Timestamp::from_micros),
+            thresholds: self.thresholds(),
+        })
+    }
+
+    /// At or below these remainders a low balance is told.
+    pub fn thresholds(&self) -> Limits {
+        Limits {
+            usd: self.low_usd.map(NanoUsd::new),
+            tokens: self.low_tokens.map(Tokens::new),
+        }
+    }
+
+    /// Sets at or below which remainders a low balance is told.
+    pub fn set_thresholds(&mut self, thresholds: &Limits) {
+        self.low_usd = thresholds.usd.map(NanoUsd::get);
+        self.low_tokens = thresholds.tokens.map(Tokens::get);
+    }
+
+    /// Whom the account belongs to.
+    pub fn owner(&self) -> Result<Owner, StoreError> {
+        Ok(match self.kind()? {
+            AccountKind::Wallet => Owner::Wallet(WalletId::from_uuid(self.owner_id)),
+            AccountKind::Budget => Owner::Budget(
+                BudgetId::from_uuid(self.owner_id),
+                Dimensions::from_bits(self.enforce),
+            ),
         })
     }
 }

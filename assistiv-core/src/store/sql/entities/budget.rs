@@ -7,7 +7,7 @@ use crate::auth::{OperatorScope, PlatformScope, SweeperScope};
 use crate::billing::{Amounts, BudgetRecord, BudgetTerms, Limits, Period};
 use crate::clock::Timestamp;
 use crate::id::{AccountId, BudgetId, EndUserId, PlatformId};
-use crate::money::{NanoUsd, Tokens};
+use crate::money::{DisplayUnits, NanoUsd, Tokens};
 use crate::store::StoreError;
 use crate::store::sql::error::corrupt;
 
@@ -22,6 +22,7 @@ pub struct Model {
     pub account_id: i64,
     pub max_usd: Option<i64>,
     pub max_tokens: Option<i64>,
+    pub max_display: Option<i64>,
     pub period: i16,
     pub timezone: String,
     pub period_start: i64,
@@ -77,7 +78,11 @@ impl Entity {
 impl Model {
     /// The limits as amounts; a limit that is not set counts as zero.
     pub fn limits(&self) -> Amounts {
-        Amounts::from_raw(self.max_usd.unwrap_or(0), self.max_tokens.unwrap_or(0), 0)
+        Amounts::from_raw(
+            self.max_usd.unwrap_or(0),
+            self.max_tokens.unwrap_or(0),
+            self.max_display.unwrap_or(0),
+        )
     }
 
     /// The row as a record.
@@ -103,6 +108,7 @@ impl Model {
                 replenish: limits(self.replenish_usd, self.replenish_tokens),
                 low_balance: limits(self.threshold_usd, self.threshold_tokens),
             },
+            max_display: self.max_display.map(DisplayUnits::new),
             period_start: Timestamp::from_micros(self.period_start),
             period_end: self.period_end.map(Timestamp::from_micros),
             is_active: self.is_active,
@@ -123,6 +129,7 @@ pub fn row(record: &BudgetRecord, version: i64) -> ActiveModel {
         account_id: Set(record.account.0),
         max_usd: Set(terms.limits.usd.map(NanoUsd::get)),
         max_tokens: Set(terms.limits.tokens.map(Tokens::get)),
+        max_display: Set(record.max_display.map(DisplayUnits::get)),
         period: Set(terms.period as i16),
         timezone: Set(terms.timezone.to_string()),
         period_start: Set(record.period_start.as_micros()),

@@ -69,6 +69,13 @@ impl Entity {
         of_platform.filter(column_of(account).eq(account.id))
     }
 
+    /// Entries that move an account, newer than the entry `after`, newest first.
+    pub fn newest_of_account(account: &account::Model, after: i64) -> Select<Self> {
+        Self::of_account(account)
+            .filter(Column::Id.gt(after))
+            .order_by_desc(Column::Id)
+    }
+
     /// Charges that batches of a node have posted, later than the entry `after`.
     pub fn charges_of_node(_: &SweeperScope, node: NodeId, after: i64) -> Select<Self> {
         Self::find()

@@ -3,7 +3,7 @@
 use sea_orm::Set;
 use sea_orm::entity::prelude::*;
 
-use crate::auth::PlatformScope;
+use crate::auth::{OperatorScope, PlatformScope};
 use crate::clock::Timestamp;
 use crate::id::{LlmConfigId, PlatformId};
 use crate::llm_configs::LlmConfig;
@@ -38,6 +38,11 @@ impl Entity {
     /// The platform's configs.
     pub fn of(scope: &PlatformScope) -> Select<Self> {
         Self::find().filter(Column::PlatformId.eq(scope.platform_id().as_uuid()))
+    }
+
+    /// Configs of all platforms.
+    pub fn all(_: &OperatorScope) -> Select<Self> {
+        Self::find()
     }
 
     /// One config of the platform.

@@ -2,6 +2,7 @@
 
 use sea_orm::QueryOrder;
 use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::ExprTrait;
 
 use crate::auth::{OperatorScope, SweeperScope};
 use crate::clock::Timestamp;
@@ -54,6 +55,14 @@ impl Entity {
     /// These nodes, to be named.
     pub fn named(_: &OperatorScope, nodes: impl IntoIterator<Item = i64>) -> Select<Self> {
         Self::find().filter(Column::Id.is_in(nodes))
+    }
+
+    /// Nodes that are not closed, and these, in the order of their numbers.
+    pub fn open_or(_: &OperatorScope, nodes: impl IntoIterator<Item = i64>) -> Select<Self> {
+        let these = Column::Id.is_in(nodes);
+        Self::find()
+            .filter(Column::State.ne(CLOSED).or(these))
+            .order_by_asc(Column::Id)
     }
 
     /// Nodes whose time ran out before `at`, oldest first.

@@ -36,6 +36,11 @@ impl Entity {
         Self::find().filter(Column::Id.eq(scope.platform_id().as_uuid()))
     }
 
+    /// The platform of a budget. Who has the budget's row has found it under a scope.
+    pub fn owning(budget: &super::budget::Model) -> Select<Self> {
+        Self::find().filter(Column::Id.eq(budget.platform_id))
+    }
+
     /// All platforms, newest first.
     pub fn all(_: &OperatorScope) -> Select<Self> {
         Self::find()

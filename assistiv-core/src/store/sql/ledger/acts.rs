@@ -183,7 +183,7 @@ async fn on_wallet(
         };
         row = changed.update(txn).await.map_err(failed)?;
     }
-    let control = write::decision(txn, &mut account, &decision, now).await?;
+    let control = write::decision(txn, &mut account, before, &decision, now).await?;
     let after = plus(before, &decision)?;
     let entries = decision.posted(before);
     Ok(Done {
@@ -271,7 +271,7 @@ pub(super) async fn write_budget(
     decision: &Decision,
     now: Timestamp,
 ) -> Result<Done, Failure> {
-    let control = write::decision(txn, account, decision, now).await?;
+    let control = write::decision(txn, account, before, decision, now).await?;
     write::budget(txn, old, decision).await?;
     let after = plus(before, decision)?;
     let budget = decision

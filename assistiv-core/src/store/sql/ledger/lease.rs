@@ -6,7 +6,7 @@ use sea_orm::{DatabaseTransaction, PaginatorTrait};
 
 use super::audit::{by_account, slot_sums};
 use super::nodes::Fence;
-use super::{locks, write};
+use super::{locks, low_balance, write};
 use crate::auth::SweeperScope;
 use crate::billing::{Amounts, Lane, LeaseBatch, LeaseGrant, LeaseRequest, grant};
 use crate::clock::Timestamp;
@@ -25,7 +25,9 @@ pub(super) async fn lease(
 ) -> Result<Vec<LeaseGrant>, StoreError> {
     #[cfg(feature = "postgres")]
     if let Some(server) = store.server() {
-        return server.lease(batch, store.now()).await;
+        let grants = server.lease(batch, store.now()).await?;
+        check_thresholds(store, scope, batch, &grants).await;
+        return Ok(grants);
     }
     let txn = store.begin_write().await?;
     let now = store.now();
@@ -51,6 +53,11 @@ pub(super) async fn lease(
         let Some(account) = accounts.get_mut(&request.account.0) else {
             continue;
         };
+        if (request.moves() || request.check)
+            && low_balance::check(&txn, scope, account, now).await?
+        {
+            changed.insert(request.account.0);
+        }
         let grant = decide(account, request, &others, now)?;
         let moved = grant
             .granted
@@ -97,6 +104,51 @@ fn decide(
         policy,
         reset_due,
     })
+}
+
+/// Checks the thresholds of accounts that a batch moved or asked to check, in transactions of their
+/// own: a check that comes to nothing is made up for by the next, and must not hide what was granted.
+#[cfg(feature = "postgres")]
+async fn check_thresholds(
+    store: &SqlStore,
+    scope: &SweeperScope,
+    batch: &LeaseBatch,
+    grants: &[LeaseGrant],
+) {
+    let watched = grants
+        .iter()
+        .filter(|grant| !grant.policy.thresholds.is_none())
+        .map(|grant| grant.account);
+    for id in watched {
+        let asked =
+            |request: &&LeaseRequest| request.account == id && (request.moves() || request.check);
+        if batch.requests.iter().any(|request| asked(&request))
+            && let Err(error) = check_one(store, scope, id).await
+        {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "thresholds were not checked"
+            );
+        }
+    }
+}
+
+#[cfg(feature = "postgres")]
+async fn check_one(
+    store: &SqlStore,
+    scope: &SweeperScope,
+    account: AccountId,
+) -> Result<(), StoreError> {
+    let txn = store.begin_write().await?;
+    let now = store.now();
+    let mut accounts = locks::accounts(&txn, scope, std::iter::once(account)).await?;
+    if let Some(row) = accounts.get_mut(&account.0)
+        && low_balance::check(&txn, scope, row, now).await?
+    {
+        write::accounts(&txn, [row.clone()], now).await?;
+        commit(txn).await?;
+    }
+    Ok(())
 }
 
 /// The nodes that a lease is beside.

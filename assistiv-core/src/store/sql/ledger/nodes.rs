@@ -1,19 +1,20 @@
 //! Nodes and their lanes.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, NotSet, PaginatorTrait,
-    QueryFilter, QuerySelect, Set,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, NotSet,
+    PaginatorTrait, QueryFilter, QuerySelect, Select, Set,
 };
 use uuid::Uuid;
 
-use crate::auth::SweeperScope;
-use crate::billing::{Amounts, Lane, LanePosition};
+use crate::auth::{OperatorScope, SweeperScope};
+use crate::billing::{Amounts, Lane, LanePosition, NodeAudit};
 use crate::clock::Timestamp;
 use crate::id::{AccountId, NodeId};
 use crate::store::StoreError;
-use crate::store::sql::entities::{lane, ledger, node, slot};
+use crate::store::sql::entities::{lane, ledger, node, slot, stream};
 use crate::store::sql::error::{conflict, failed};
 use crate::store::sql::query::insert_rows;
 use crate::store::sql::{SqlStore, commit};
@@ -147,6 +148,57 @@ pub(super) async fn slot(
         .await
         .map_err(failed)?;
     Ok(found.map_or(Amounts::ZERO, |slot| slot.amounts()))
+}
+
+/// Nodes that are not closed and nodes that have slots or streams, in one snapshot.
+pub(super) async fn audit(
+    store: &SqlStore,
+    scope: &OperatorScope,
+) -> Result<Vec<NodeAudit>, StoreError> {
+    let txn = store.begin_read().await?;
+    let streams = {
+        let all = stream::Entity::all(scope);
+        by_node(&txn, all, stream::Column::NodeId).await?
+    };
+    let slots = {
+        let all = slot::Entity::all(scope);
+        by_node(&txn, all, slot::Column::NodeId).await?
+    };
+    let left = streams.keys().chain(slots.keys()).copied();
+    let rows = node::Entity::open_or(scope, left)
+        .all(&txn)
+        .await
+        .map_err(failed)?;
+    let of = |counts: &HashMap<i64, i64>, id: i64| {
+        let count = counts.get(&id).copied().unwrap_or(0);
+        u64::try_from(count).unwrap_or(0)
+    };
+    let line = |row: node::Model| NodeAudit {
+        node: NodeId(row.id),
+        is_open: row.state != node::CLOSED,
+        expires_at: Timestamp::from_micros(row.expires_at.unwrap_or(row.created_at)),
+        streams: of(&streams, row.id),
+        slots: of(&slots, row.id),
+        name: row.name,
+    };
+    Ok(rows.into_iter().map(line).collect())
+}
+
+async fn by_node<E: EntityTrait>(
+    db: &impl ConnectionTrait,
+    select: Select<E>,
+    node: E::Column,
+) -> Result<HashMap<i64, i64>, StoreError> {
+    let rows: Vec<(i64, i64)> = select
+        .select_only()
+        .column(node)
+        .column_as(node.count(), "of_node")
+        .group_by(node)
+        .into_tuple()
+        .all(db)
+        .await
+        .map_err(failed)?;
+    Ok(rows.into_iter().collect())
 }
 
 /// Where a lane stands. Waits for a batch that is still being applied.

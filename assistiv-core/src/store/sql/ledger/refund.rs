@@ -104,7 +104,8 @@ pub(super) async fn give_back(
         _ => {
             let account = budget.as_mut().or(wallet.as_mut());
             let account = account.ok_or_else(|| corrupt("a charge without its account"))?;
-            write::decision(txn, account, &decision, now).await?;
+            let before = total(txn, account).await?;
+            write::decision(txn, account, before, &decision, now).await?;
             accounts.push(AccountId(account.id));
             None
         }

@@ -8,11 +8,11 @@ use sea_orm::{
 
 use super::{account_of, write};
 use crate::auth::SweeperScope;
-use crate::billing::{Amounts, Decision, EntryKind, decide_reset};
+use crate::billing::{Amounts, Decision, DisplayReset, EntryKind, decide_reset};
 use crate::clock::Timestamp;
 use crate::id::AccountId;
 use crate::store::StoreError;
-use crate::store::sql::entities::{account, budget, ledger, slot};
+use crate::store::sql::entities::{account, budget, ledger, platform, slot};
 use crate::store::sql::error::{corrupt, failed};
 use crate::store::sql::query::sum;
 use crate::store::sql::{SqlStore, commit};
@@ -83,7 +83,8 @@ pub(super) async fn apply_due(
         .free()
         .checked_add(standing.slots())
         .map_err(|_| corrupt("an account left its range"))?;
-    let decided = decide_reset(&record, remaining, |_| standing.used(), now);
+    let display = display_reset(txn, row).await?;
+    let decided = decide_reset(&record, remaining, |_| standing.used(), display, now);
     let mut decision =
         decided.ok_or_else(|| corrupt("a period reset left the range of amounts"))?;
     if is_posted(txn, account, &decision).await? {
@@ -92,15 +93,28 @@ pub(super) async fn apply_due(
         if let Some(next) = &decision.budget {
             (passed.period_start, passed.period_end) = (next.period_start, next.period_end);
         }
-        let policy = Some((passed.terms.limits.enforced(), passed.blocked()));
+        let policy = Some((passed.enforced(), passed.blocked()));
         decision = Decision {
             budget: Some(passed),
             policy,
             ..Decision::default()
         };
     }
-    write::decision(txn, account, &decision, now).await?;
+    write::decision(txn, account, remaining, &decision, now).await?;
     write::budget(txn, Some(row), &decision).await
+}
+
+/// Whether the display ledger of a budget is reset with its period, as the platform's settings say.
+async fn display_reset(
+    txn: &DatabaseTransaction,
+    row: &budget::Model,
+) -> Result<DisplayReset, StoreError> {
+    if row.max_display.is_none() {
+        return Ok(DisplayReset::default());
+    }
+    let platform = platform::Entity::owning(row).one(txn).await;
+    let platform = platform.map_err(failed)?.ok_or(StoreError::NotFound)?;
+    Ok(platform.into_domain()?.settings.display_reset())
 }
 
 async fn is_posted(

@@ -109,7 +109,7 @@ async fn entries(
 }
 
 /// What an entry changed on the account: what remains, and the limit.
-fn changes(account: &account::Model, entry: &LedgerEntry) -> (Amounts, Amounts) {
+pub(super) fn changes(account: &account::Model, entry: &LedgerEntry) -> (Amounts, Amounts) {
     let of_wallet = entry.wallet.filter(|(id, _)| id.0 == account.id);
     let of_budget = entry.budget.filter(|legs| legs.account.0 == account.id);
     match (of_wallet, of_budget) {

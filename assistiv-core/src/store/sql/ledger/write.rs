@@ -7,8 +7,8 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::controls;
-use crate::billing::{AccountKind, Blocked, ControlOp, Decision, Dimensions};
+use super::{controls, low_balance};
+use crate::billing::{AccountKind, Amounts, Blocked, ControlOp, Decision, Dimensions, Limits};
 use crate::clock::Timestamp;
 use crate::id::{AccountId, PlatformId};
 use crate::store::StoreError;
@@ -49,6 +49,10 @@ impl NewAccount {
             free_display: Set(0),
             enforce: Set(self.enforce.bits()),
             blocked: Set(self.blocked as i16),
+            armed: Set(Dimensions::WATCHED.bits()),
+            low_usd: Set(None),
+            low_tokens: Set(None),
+            low_after: Set(0),
             period_end: Set(self.period_end.map(Timestamp::as_micros)),
             version: Set(0),
             created_at: Set(now.as_micros()),
@@ -76,6 +80,10 @@ pub(super) async fn accounts(
             account::Column::FreeDisplay,
             account::Column::Enforce,
             account::Column::Blocked,
+            account::Column::Armed,
+            account::Column::LowUsd,
+            account::Column::LowTokens,
+            account::Column::LowAfter,
             account::Column::PeriodEnd,
             account::Column::Version,
             account::Column::UpdatedAt,
@@ -100,6 +108,7 @@ pub(in crate::store::sql) async fn retire_accounts(
     for row in &mut rows {
         row.blocked = Blocked::Inactive as i16;
         row.period_end = None;
+        row.set_thresholds(&Limits::default());
         row.version += 1;
     }
     accounts(txn, rows.clone(), now).await?;
@@ -118,16 +127,22 @@ pub(in crate::store::sql) async fn tell_retired(
     Ok(())
 }
 
-/// Writes a decision: the account, whose row is locked, the entries, and what other nodes must be
-/// told, of which the number is returned. The wallet's or budget's row is the caller's.
+/// Writes a decision: the account, whose row is locked and on which `before` remained, the entries,
+/// the events that they cause, and what other nodes must be told, of which the number is returned.
+/// The wallet's or budget's row is the caller's.
 pub(super) async fn decision(
     txn: &DatabaseTransaction,
     account: &mut account::Model,
+    before: Amounts,
     decision: &Decision,
     now: Timestamp,
 ) -> Result<Option<i64>, StoreError> {
+    let (version, thresholds) = (account.version, account.thresholds());
+    low_balance::apply(txn, account, before, decision, now).await?;
+    if account.thresholds() != thresholds {
+        account.version += 1;
+    }
     account.add_free(decision.free_change)?;
-    let version = account.version;
     if let Some((enforce, blocked)) = decision.policy {
         let period_end = decision
             .budget

@@ -45,6 +45,15 @@ impl ProcessLock {
     }
 }
 
+/// Whether some process uses the database at `path`.
+pub(super) fn is_held(path: &Path) -> bool {
+    let Ok(file) = File::open(lock_path(path)) else {
+        return false;
+    };
+    // Given back at once: a gateway that starts in this very moment would be refused.
+    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+}
+
 fn lock_path(path: &Path) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(".lock");

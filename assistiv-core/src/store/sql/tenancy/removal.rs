@@ -5,11 +5,12 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 use super::lock_end_user;
 use crate::auth::PlatformScope;
 use crate::billing::AccountKind;
+use crate::events::{EventType, about_end_user};
 use crate::id::EndUserId;
 use crate::store::sql::entities::{account, budget, end_user, platform, wallet};
 use crate::store::sql::error::failed;
 use crate::store::sql::ledger::write;
-use crate::store::sql::{SqlStore, changes, commit, keys};
+use crate::store::sql::{SqlStore, changes, commit, events, keys};
 use crate::store::{Changed, StoreError};
 
 /// Deletes a platform.
@@ -65,6 +66,8 @@ pub(super) async fn end_user(
         .exec(&txn)
         .await
         .map_err(failed)?;
+    let gone = about_end_user(EventType::EndUserDeleted, &row.into_domain()?, store.now());
+    events::insert(&txn, [gone]).await?;
     write::tell_retired(&txn, retired, store.now()).await?;
     changes::tell(&txn, scope.platform_id(), Changed::Holders, store.now()).await?;
     commit(txn).await

@@ -108,6 +108,7 @@ async fn a_period_is_reset_once() {
             target: usd(10),
             available: Amounts::ZERO,
             give_back: Amounts::ZERO,
+            check: false,
         }],
     };
     let grants = bench.store.lease(&engine(), &lease).await.unwrap();

@@ -26,6 +26,7 @@ pub(super) fn new_budget(usd: i64, period: Period) -> NewBudget {
             replenish: Limits::default(),
             low_balance: Limits::default(),
         },
+        max_display: None,
     }
 }
 
@@ -192,6 +193,7 @@ async fn a_lease_moves_what_is_free() {
         target: usd(target),
         available: Amounts::ZERO,
         give_back: Amounts::ZERO,
+        check: false,
     };
     let lease = async |seq, requests| {
         bench

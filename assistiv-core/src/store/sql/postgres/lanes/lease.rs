@@ -8,10 +8,11 @@ use sqlx::{Error, Row};
 use super::rows::Binding;
 use crate::billing::{
     AccountKind, AccountPolicy, Amounts, Blocked, Dimension, Dimensions, LeaseBatch, LeaseGrant,
-    LeaseRequest,
+    LeaseRequest, Limits,
 };
 use crate::clock::Timestamp;
 use crate::id::AccountId;
+use crate::money::{NanoUsd, Tokens};
 use crate::store::StoreError;
 use crate::store::sql::error::corrupt;
 use crate::store::sql::postgres::Server;
@@ -77,7 +78,7 @@ pub(super) static STATEMENT: LazyLock<String> = LazyLock::new(|| {
            INSERT INTO billing_slots (node_id, account_id, {names})
            SELECT $1::bigint, g.id, {moved_columns} FROM g WHERE {has_moved} ORDER BY g.id
            ON CONFLICT (node_id, account_id) DO UPDATE SET {add_slot})
-         SELECT passed.passed, g.id, g.kind, g.enforce, g.blocked, g.period_end,
+         SELECT passed.passed, g.id, g.kind, g.enforce, g.blocked, g.period_end, g.low_usd, g.low_tokens,
                 {granted}, {left}, {elsewhere},
                 coalesce(g.period_end <= $3::bigint, false) AS reset_due
            FROM (SELECT EXISTS (SELECT 1 FROM fence) AS passed) passed LEFT JOIN g ON true
@@ -169,6 +170,12 @@ fn read(account: AccountId, row: &PgRow) -> Result<Result<LeaseGrant, StoreError
     let blocked = Blocked::from_number(row.try_get("blocked")?);
     let enforce = Dimensions::from_bits(row.try_get("enforce")?);
     let period_end: Option<i64> = row.try_get("period_end")?;
+    let thresholds = Limits {
+        usd: row.try_get::<Option<i64>, _>("low_usd")?.map(NanoUsd::new),
+        tokens: row
+            .try_get::<Option<i64>, _>("low_tokens")?
+            .map(Tokens::new),
+    };
     let reset_due = row.try_get("reset_due")?;
     let (Some(kind), Some(blocked)) = (kind, blocked) else {
         return Ok(Err(corrupt("billing_accounts")));
@@ -183,6 +190,7 @@ fn read(account: AccountId, row: &PgRow) -> Result<Result<LeaseGrant, StoreError
             enforce,
             blocked,
             period_end: period_end.map(Timestamp::from_micros),
+            thresholds,
         },
         reset_due,
     }))

@@ -1,0 +1,55 @@
+//! Events, in the order in which they are read.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use async_trait::async_trait;
+
+use super::MemoryStore;
+use crate::auth::SweeperScope;
+use crate::clock::Timestamp;
+use crate::events::{Event, EventCursor, EventStore, oldest_kept};
+use crate::store::StoreError;
+
+/// What was told, by time and the text of the id.
+#[derive(Default)]
+pub(super) struct Outbox(BTreeMap<(Timestamp, String), Event>);
+
+// === impl Outbox ===
+
+impl Outbox {
+    pub(super) fn add(&mut self, events: impl IntoIterator<Item = Event>) {
+        for event in events {
+            let place = (event.created_at, event.id.to_string());
+            self.0.insert(place, event);
+        }
+    }
+}
+
+#[async_trait]
+impl EventStore for MemoryStore {
+    async fn events(
+        &self,
+        _scope: &SweeperScope,
+        after: Option<EventCursor>,
+        most: u32,
+    ) -> Result<Vec<Event>, StoreError> {
+        let place = after.map(|cursor| (cursor.created_at, cursor.id.to_string()));
+        let after = place.map_or(Bound::Unbounded, Bound::Excluded);
+        let state = self.lock();
+        let later = state.books.outbox.0.range((after, Bound::Unbounded));
+        Ok(later
+            .take(most as usize)
+            .map(|(_, event)| event.clone())
+            .collect())
+    }
+
+    async fn prune_events(&self, _scope: &SweeperScope) -> Result<u64, StoreError> {
+        let oldest = oldest_kept(self.now());
+        let mut state = self.lock();
+        let events = &mut state.books.outbox.0;
+        let kept = events.split_off(&(oldest, String::new()));
+        let pruned = std::mem::replace(events, kept);
+        Ok(pruned.len() as u64)
+    }
+}
