@@ -1,6 +1,7 @@
 //! The gateway: wires stores, adapters and the engine together, and shuts them down in order.
 
 mod builder;
+mod follow;
 
 pub use builder::{BuildError, GatewayBuilder};
 

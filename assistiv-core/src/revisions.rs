@@ -42,6 +42,14 @@ impl Revisions {
         self.shard(key).fetch_max(now, Ordering::AcqRel);
     }
 
+    /// Anything may have changed: what began before counts no more.
+    pub(crate) fn bump_all(&self) {
+        let now = self.clock.fetch_add(1, Ordering::AcqRel) + 1;
+        for shard in &self.changed {
+            shard.fetch_max(now, Ordering::AcqRel);
+        }
+    }
+
     /// Whether something of `key` has changed since a look-up began.
     pub(crate) fn changed_since(&self, key: &impl Hash, revision: Revision) -> bool {
         revision.0 < self.shard(key).load(Ordering::Acquire)

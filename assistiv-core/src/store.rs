@@ -5,12 +5,14 @@
 //! conformance suite ([`crate::testing`]); the in-memory one is the model that the others are tested against.
 
 mod changes;
+mod feed;
 pub mod memory;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub mod sql;
 mod tenancy;
 
 pub use changes::{EndUserChanges, KeyChanges, LlmConfigChanges, PlatformChanges};
+pub use feed::{Change, ChangeFeed, Changed};
 pub use tenancy::{
     EndUserFilter, KeyFilter, KeyRecord, KeyStore, LlmConfigFilter, LlmConfigStore, NewEndUser,
     NewPlatform, PlatformFilter, StoredSecret, TenancyStore, Upsert,
@@ -35,6 +37,8 @@ pub struct Stores {
     pub ledger: Arc<dyn LedgerStore>,
     /// The request log.
     pub logs: Arc<dyn LogStore>,
+    /// What other nodes have changed.
+    pub changes: Arc<dyn ChangeFeed>,
     /// What happened, for those who want to be told.
     pub events: Arc<dyn EventStore>,
 }

@@ -134,6 +134,11 @@ impl Authenticator {
         self.0.revisions.bump(&platform);
     }
 
+    /// Anything may have changed.
+    pub(crate) fn forget_all(&self) {
+        self.0.revisions.bump_all();
+    }
+
     /// Writes down which keys were used since the last time.
     pub(crate) async fn flush_touched(&self) -> Result<(), StoreError> {
         let used = std::mem::take(

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
 
 use super::Gateway;
+use super::follow::Follower;
 use crate::admit::AdmitLayer;
 use crate::auth::{AuthenticateLayer, Authenticator, PresentedKey};
 use crate::billing::{Billing, BillingOptions, FundLayer, TopUpBy, Wallets};
@@ -201,6 +202,12 @@ impl GatewayBuilder {
             .layer(FundLayer::new(billing.clone())) // nothing is sent without a hold
             .service(dispatch.clone());
         spawn_touches(&runtime, authenticator.clone());
+        let follower = Follower::new(
+            stores.changes.clone(),
+            authenticator.clone(),
+            router.clone(),
+        );
+        runtime.spawn(follower.run(runtime.stopping()));
         Ok(Gateway {
             inference,
             tenancy: Commands::new(Tenancy {

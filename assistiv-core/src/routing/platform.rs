@@ -191,6 +191,11 @@ impl Router {
         self.0.revisions.bump(&platform);
     }
 
+    /// Anybody's configs may have changed.
+    pub(crate) fn forget_all(&self) {
+        self.0.revisions.bump_all();
+    }
+
     fn listed(
         &self,
         model: &CatalogueModel,

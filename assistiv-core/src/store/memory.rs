@@ -8,6 +8,7 @@ mod acts;
 mod books;
 mod controls;
 mod events;
+mod feed;
 mod keys;
 mod lanes;
 mod late;
@@ -26,7 +27,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use self::books::Books;
+use self::feed::Changes;
 use self::logs::LogBook;
 use self::nodes::Nodes;
 use super::{Listed, Page, StoreError, StoredSecret, Stores};
@@ -43,6 +47,8 @@ pub struct MemoryStore {
     clock: Arc<dyn Clock>,
     is_shared: bool,
     state: Arc<Mutex<State>>,
+    /// Rings when something was changed that other gateways keep copies of.
+    changed: Arc<Notify>,
     logs: Arc<Mutex<LogBook>>,
 }
 
@@ -57,6 +63,7 @@ struct State {
     llm_configs: HashMap<LlmConfigId, (LlmConfig, StoredSecret)>,
     books: Books,
     nodes: Nodes,
+    changes: Changes,
 }
 
 // === impl MemoryStore ===
@@ -68,6 +75,7 @@ impl MemoryStore {
             clock,
             is_shared: false,
             state: Arc::default(),
+            changed: Arc::default(),
             logs: Arc::default(),
         }
     }
@@ -113,7 +121,8 @@ impl From<MemoryStore> for Stores {
             llm_configs: store.clone(),
             ledger: store.clone(),
             logs: store.clone(),
-            events: store,
+            events: store.clone(),
+            changes: store,
         }
     }
 }

@@ -15,6 +15,7 @@
 //! that `docs/ledger.md` gives; on SQLite those locks are nothing, with many writers they are
 //! needed.
 
+mod changes;
 #[expect(
     unreachable_pub,
     reason = "the derives of an entity need the types beside it to be public"
@@ -108,7 +109,7 @@ enum Backend {
         _lock: Option<sqlite::ProcessLock>,
     },
     #[cfg(feature = "postgres")]
-    Postgres(postgres::Server),
+    Postgres(Box<postgres::Server>),
 }
 
 // === impl SqlOptions ===
@@ -228,12 +229,18 @@ impl SqlStore {
             llm_configs: this.clone(),
             ledger: this.clone(),
             logs: this.clone(),
-            events: this,
+            events: this.clone(),
+            changes: this,
         }
     }
 
     fn now(&self) -> Timestamp {
         self.0.clock.now()
+    }
+
+    /// Only one process has a file; any number may have a server.
+    fn is_shared(&self) -> bool {
+        self.reader().get_database_backend() != DbBackend::Sqlite
     }
 
     /// What is PostgreSQL's own, where the database is there.

@@ -8,6 +8,7 @@ pub mod controls;
 pub mod end_user_lists;
 pub mod end_users;
 pub mod events;
+pub mod feed;
 pub mod idempotency;
 pub mod isolation;
 pub mod keys;
@@ -160,6 +161,11 @@ macro_rules! store_conformance {
                     concurrent_config_updates_all_stand,
                     configs_are_listed_newest_first,
                     configs_are_filtered,
+                }
+                feed {
+                    changes_are_told,
+                    changes_of_configs_are_told,
+                    changes_are_shown_for_a_minute,
                 }
                 isolation {
                     another_platform_reaches_no_end_users,

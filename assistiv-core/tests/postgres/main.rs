@@ -3,6 +3,7 @@
 #![cfg(all(feature = "testing", feature = "postgres"))]
 #![expect(clippy::unwrap_used, reason = "a test and its helpers")]
 
+mod gateways;
 mod nodes;
 mod server;
 

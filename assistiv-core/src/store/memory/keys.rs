@@ -7,7 +7,7 @@ use crate::auth::{DigestScope, KeyDigest, KeyKind, KeyScope, OperatorScope, Plat
 use crate::clock::Timestamp;
 use crate::id::{KeyId, PlatformId};
 use crate::keys::ApiKey;
-use crate::store::{KeyChanges, KeyFilter, KeyRecord, KeyStore, Listed, Page, StoreError};
+use crate::store::{Changed, KeyChanges, KeyFilter, KeyRecord, KeyStore, Listed, Page, StoreError};
 
 #[async_trait]
 impl KeyStore for MemoryStore {
@@ -122,6 +122,7 @@ impl KeyStore for MemoryStore {
             state.check_not_last(scope.platform_id(), id, self.now())?;
         }
         state.keys.insert(id, changed.clone());
+        self.tell(&mut state, scope.platform_id(), Changed::Holders);
         Ok(changed)
     }
 
@@ -130,6 +131,7 @@ impl KeyStore for MemoryStore {
         state.key(scope.platform_id(), id)?;
         state.check_not_last(scope.platform_id(), id, self.now())?;
         state.remove_key(id);
+        self.tell(&mut state, scope.platform_id(), Changed::Holders);
         Ok(())
     }
 }

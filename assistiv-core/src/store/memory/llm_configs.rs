@@ -8,7 +8,8 @@ use crate::id::{LlmConfigId, PlatformId};
 use crate::llm_configs::LlmConfig;
 use crate::routing::ProviderSlug;
 use crate::store::{
-    Listed, LlmConfigChanges, LlmConfigFilter, LlmConfigStore, Page, StoreError, StoredSecret,
+    Changed, Listed, LlmConfigChanges, LlmConfigFilter, LlmConfigStore, Page, StoreError,
+    StoredSecret,
 };
 
 #[async_trait]
@@ -24,6 +25,7 @@ impl LlmConfigStore for MemoryStore {
         config.platform_id = scope.platform_id();
         let id = config.id;
         state.llm_configs.insert(id, (config, secret));
+        self.tell(&mut state, scope.platform_id(), Changed::Configs);
         state.written(id)
     }
 
@@ -106,6 +108,7 @@ impl LlmConfigStore for MemoryStore {
         if let Some(secret) = secret {
             *stored_secret = secret;
         }
+        self.tell(&mut state, scope.platform_id(), Changed::Configs);
         state.written(id)
     }
 
@@ -114,6 +117,7 @@ impl LlmConfigStore for MemoryStore {
         let provider = state.config(scope.platform_id(), id)?.provider.clone();
         state.llm_configs.remove(&id);
         state.choose_default(scope.platform_id(), &provider, None);
+        self.tell(&mut state, scope.platform_id(), Changed::Configs);
         Ok(())
     }
 }

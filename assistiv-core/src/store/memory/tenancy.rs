@@ -10,7 +10,7 @@ use crate::events::{EventType, about_end_user};
 use crate::id::{EndUserId, KeyId, PlatformId};
 use crate::keys::ApiKey;
 use crate::store::{
-    EndUserChanges, EndUserFilter, Listed, NewEndUser, NewPlatform, Page, PlatformChanges,
+    Changed, EndUserChanges, EndUserFilter, Listed, NewEndUser, NewPlatform, Page, PlatformChanges,
     PlatformFilter, StoreError, TenancyStore, Upsert,
 };
 use crate::tenancy::{EndUser, EndUserRef, Platform, PlatformSlug};
@@ -84,6 +84,7 @@ impl TenancyStore for MemoryStore {
         state.slugs.remove(&stored.slug);
         state.slugs.insert(changed.slug.clone(), id);
         state.platforms.insert(id, changed.clone());
+        self.tell(state, id, Changed::Holders);
         Ok(changed)
     }
 
@@ -102,6 +103,8 @@ impl TenancyStore for MemoryStore {
             .llm_configs
             .retain(|_, (config, _)| config.platform_id != id);
         state.books.close_platform(id, self.now());
+        self.tell(state, id, Changed::Holders);
+        self.tell(state, id, Changed::Configs);
         Ok(())
     }
 
@@ -117,9 +120,10 @@ impl TenancyStore for MemoryStore {
         state.check_digest(&new.key)?;
         let name = (platform_id, new.end_user.external_id.clone());
         if let Some(id) = state.external_ids.get(&name).copied() {
-            return state
-                .add_key_to_existing(platform_id, id, new)
-                .map(Upsert::Existing);
+            let existing = state.add_key_to_existing(platform_id, id, new)?;
+            // Another key may have given way.
+            self.tell(state, platform_id, Changed::Holders);
+            return Ok(Upsert::Existing(existing));
         }
         let NewEndUser {
             mut end_user,
@@ -200,6 +204,7 @@ impl TenancyStore for MemoryStore {
         let mut changed = stored.clone();
         changes.apply_to(&mut changed, self.now());
         state.end_users.insert(changed.id, changed.clone());
+        self.tell(&mut state, scope.platform_id(), Changed::Holders);
         Ok(changed)
     }
 
@@ -217,6 +222,7 @@ impl TenancyStore for MemoryStore {
         state.external_ids.remove(&name);
         state.remove_keys(|key| key.end_user_id == Some(id));
         state.books.close_budget(id, self.now());
+        self.tell(state, scope.platform_id(), Changed::Holders);
         state.books.outbox.add([event]);
         Ok(())
     }

@@ -8,6 +8,7 @@
 pub mod account;
 pub mod api_key;
 pub mod budget;
+pub mod change;
 pub mod control;
 pub mod end_user;
 pub mod event;

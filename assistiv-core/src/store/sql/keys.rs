@@ -10,14 +10,14 @@ use sea_orm::{
 use super::entities::{api_key, end_user, platform, wallet};
 use super::error::{conflict, corrupt, failed};
 use super::query::page_of;
-use super::{SqlStore, commit};
+use super::{SqlStore, changes, commit};
 use crate::auth::{
     DigestScope, KeyDigest, KeyKind, KeyScope, KeyScopes, OperatorScope, PlatformScope,
 };
 use crate::clock::Timestamp;
 use crate::id::{AccountId, KeyId};
 use crate::keys::ApiKey;
-use crate::store::{KeyChanges, KeyFilter, KeyRecord, KeyStore, Listed, Page, StoreError};
+use crate::store::{Changed, KeyChanges, KeyFilter, KeyRecord, KeyStore, Listed, Page, StoreError};
 use crate::tenancy::EndUserRef;
 
 #[async_trait]
@@ -179,6 +179,7 @@ impl KeyStore for SqlStore {
         if managed {
             refuse_without_manager(&txn, scope, now).await?;
         }
+        changes::tell(&txn, scope.platform_id(), Changed::Holders, now).await?;
         commit(txn).await?;
         Ok(key)
     }
@@ -195,6 +196,7 @@ impl KeyStore for SqlStore {
         if manages(&stored, now) {
             refuse_without_manager(&txn, scope, now).await?;
         }
+        changes::tell(&txn, scope.platform_id(), Changed::Holders, now).await?;
         commit(txn).await
     }
 }

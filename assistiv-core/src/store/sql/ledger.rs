@@ -22,7 +22,7 @@ pub(super) mod write;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, QuerySelect, Select};
+use sea_orm::{ColumnTrait, ConnectionTrait, QuerySelect, Select};
 use uuid::Uuid;
 
 use super::SqlStore;
@@ -189,7 +189,7 @@ impl LedgerStore for SqlStore {
         context: &ActContext,
         idempotency: Option<Idempotency>,
     ) -> Result<Result<Applied, ActRefusal>, StoreError> {
-        self.retrying(|| acts::apply(self, scope, act, context, idempotency.clone()))
+        self.retrying(|| acts::apply(self, scope, act, context, idempotency))
             .await
     }
 
@@ -253,13 +253,6 @@ impl LedgerStore for SqlStore {
 
     async fn audit(&self, scope: &OperatorScope) -> Result<Vec<AccountAudit>, StoreError> {
         audit::audit(self, scope).await
-    }
-}
-
-impl SqlStore {
-    /// Only one process has a file; any number may have a server.
-    fn is_shared(&self) -> bool {
-        self.reader().get_database_backend() != DbBackend::Sqlite
     }
 }
 

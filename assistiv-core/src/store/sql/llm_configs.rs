@@ -6,6 +6,7 @@ use sea_orm::{
     IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, Select, Set,
 };
 
+use super::changes::tell;
 use super::entities::llm_config;
 use super::error::{conflict, failed};
 use super::keys::lock_platform;
@@ -16,7 +17,8 @@ use crate::id::LlmConfigId;
 use crate::llm_configs::LlmConfig;
 use crate::routing::ProviderSlug;
 use crate::store::{
-    Listed, LlmConfigChanges, LlmConfigFilter, LlmConfigStore, Page, StoreError, StoredSecret,
+    Changed, Listed, LlmConfigChanges, LlmConfigFilter, LlmConfigStore, Page, StoreError,
+    StoredSecret,
 };
 
 #[async_trait]
@@ -34,6 +36,7 @@ impl LlmConfigStore for SqlStore {
             .await
             .map_err(|error| conflict(error, "LLM config"))?;
         let stored = settled(&txn, scope, &config).await?;
+        tell(&txn, scope.platform_id(), Changed::Configs, self.now()).await?;
         commit(txn).await?;
         Ok(stored)
     }
@@ -121,6 +124,7 @@ impl LlmConfigStore for SqlStore {
         let row = llm_config::row(scope, &config, secret)?;
         row.update(&txn).await.map_err(failed)?;
         let stored = settled(&txn, scope, &config).await?;
+        tell(&txn, scope.platform_id(), Changed::Configs, self.now()).await?;
         commit(txn).await?;
         Ok(stored)
     }
@@ -135,6 +139,7 @@ impl LlmConfigStore for SqlStore {
             .await
             .map_err(failed)?;
         settle_default(&txn, scope, &config.provider, None).await?;
+        tell(&txn, scope.platform_id(), Changed::Configs, self.now()).await?;
         commit(txn).await
     }
 }

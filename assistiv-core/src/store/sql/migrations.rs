@@ -10,6 +10,7 @@ mod m20261123_000003_settings;
 mod m20261123_000004_nodes;
 mod m20261123_000005_events;
 mod m20261123_000008_postgres;
+mod m20261123_000009_changes;
 
 use std::collections::HashSet;
 
@@ -40,6 +41,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000004_nodes::Migration),
             Box::new(m20261123_000005_events::Migration),
             Box::new(m20261123_000008_postgres::Migration),
+            Box::new(m20261123_000009_changes::Migration),
         ]
     }
 }

@@ -3,6 +3,7 @@
 mod clock;
 mod connect;
 mod lanes;
+mod listen;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -17,6 +18,7 @@ use sqlx::postgres::PgConnectOptions;
 use self::clock::ServerClock;
 use self::connect::Role;
 use self::lanes::LaneSession;
+use self::listen::Listener;
 use super::error::failed;
 use super::{Backend, Inner, LogDatabase, SqlStore, migrations};
 use crate::clock::Clock;
@@ -38,6 +40,7 @@ pub(super) struct Server {
     clock: Option<ServerClock>,
     settle: LaneSession,
     lease: LaneSession,
+    listener: Listener,
 }
 
 // === impl PoolSizes ===
@@ -62,10 +65,16 @@ impl Server {
         }
     }
 
+    /// Waits until something may have been changed.
+    pub(super) async fn news(&self) {
+        self.listener.news().await;
+    }
+
     /// Ends the sessions that are in no pool.
     pub(super) async fn close(&self) {
         self.settle.close().await;
         self.lease.close().await;
+        self.listener.close().await;
     }
 }
 
@@ -97,11 +106,12 @@ pub(super) async fn open(
         logs,
         clock,
         retries: AtomicU64::new(0),
-        backend: Backend::Postgres(Server {
+        backend: Backend::Postgres(Box::new(Server {
             clock: server_clock,
             settle: LaneSession::new(&options, Role::Settle),
             lease: LaneSession::new(&options, Role::Lease),
-        }),
+            listener: Listener::new(&options),
+        })),
     })))
 }
 
@@ -119,11 +129,12 @@ pub(super) async fn open_read_only(url: &SecretString) -> Result<SqlStore, Store
         },
         clock: Arc::new(clock.clone()),
         retries: AtomicU64::new(0),
-        backend: Backend::Postgres(Server {
+        backend: Backend::Postgres(Box::new(Server {
             clock: Some(clock),
             settle: LaneSession::new(&options, Role::Read),
             lease: LaneSession::new(&options, Role::Read),
-        }),
+            listener: Listener::new(&options),
+        })),
     })))
 }
 

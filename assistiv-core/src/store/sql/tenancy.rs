@@ -10,6 +10,7 @@ use sea_orm::{
     QuerySelect, Select, Set,
 };
 
+use super::changes::tell;
 use super::entities::{api_key, end_user, platform};
 use super::error::{conflict, failed};
 use super::query::{contains, page_of};
@@ -19,7 +20,7 @@ use crate::events::{EventType, about_end_user};
 use crate::id::EndUserId;
 use crate::keys::ApiKey;
 use crate::store::{
-    EndUserChanges, EndUserFilter, Listed, NewEndUser, NewPlatform, Page, PlatformChanges,
+    Changed, EndUserChanges, EndUserFilter, Listed, NewEndUser, NewPlatform, Page, PlatformChanges,
     PlatformFilter, StoreError, TenancyStore, Upsert,
 };
 use crate::tenancy::{EndUser, EndUserRef, Platform};
@@ -90,6 +91,7 @@ impl TenancyStore for SqlStore {
             .update(&txn)
             .await
             .map_err(|error| conflict(error, "slug"))?;
+        tell(&txn, scope.platform_id(), Changed::Holders, self.now()).await?;
         commit(txn).await?;
         Ok(platform)
     }
@@ -147,6 +149,7 @@ impl TenancyStore for SqlStore {
         changes.apply_to(&mut end_user, self.now());
         let row = end_user::row(scope, &end_user)?;
         row.update(&txn).await.map_err(failed)?;
+        tell(&txn, scope.platform_id(), Changed::Holders, self.now()).await?;
         commit(txn).await?;
         Ok(end_user)
     }
@@ -200,7 +203,10 @@ async fn create_end_user(
         events::insert(&txn, [made]).await?;
         Upsert::Created(new.end_user)
     } else {
-        Upsert::Existing(add_key(&txn, scope, new).await?)
+        let existing = add_key(&txn, scope, new).await?;
+        // Another key may have given way.
+        tell(&txn, scope.platform_id(), Changed::Holders, store.now()).await?;
+        Upsert::Existing(existing)
     };
     commit(txn).await?;
     Ok(made)

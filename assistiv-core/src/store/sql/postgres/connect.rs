@@ -30,6 +30,8 @@ pub(super) enum Role {
     Write,
     /// Snapshots.
     Read,
+    /// Waiting for news.
+    Listen,
     /// Bringing the schema up to date.
     Migrate,
 }
@@ -53,6 +55,7 @@ impl Role {
             Self::Lease => "assistiv lane B",
             Self::Write => "assistiv acts",
             Self::Read => "assistiv reads",
+            Self::Listen => "assistiv news",
             Self::Migrate => "assistiv schema",
         }
     }
@@ -103,6 +106,7 @@ impl Role {
                  SET idle_in_transaction_session_timeout = '30s';
                  SET tcp_user_timeout = '5s'"
             }
+            Self::Listen => "",
             // Changes to large tables and waiting for another node that makes them take their time.
             Self::Migrate => {
                 "SET lock_timeout = 0;

@@ -7,11 +7,11 @@ use crate::auth::PlatformScope;
 use crate::billing::AccountKind;
 use crate::events::{EventType, about_end_user};
 use crate::id::EndUserId;
-use crate::store::StoreError;
 use crate::store::sql::entities::{account, budget, end_user, platform, wallet};
 use crate::store::sql::error::failed;
 use crate::store::sql::ledger::write;
-use crate::store::sql::{SqlStore, commit, events, keys};
+use crate::store::sql::{SqlStore, changes, commit, events, keys};
+use crate::store::{Changed, StoreError};
 
 /// Deletes a platform.
 pub(super) async fn platform(store: &SqlStore, scope: &PlatformScope) -> Result<(), StoreError> {
@@ -38,6 +38,9 @@ pub(super) async fn platform(store: &SqlStore, scope: &PlatformScope) -> Result<
     // Without the wallet nothing is paid: there is no need to tell of every budget.
     retired.retain(|account| account.kind == AccountKind::Wallet as i16);
     write::tell_retired(&txn, retired, store.now()).await?;
+    for what in [Changed::Holders, Changed::Configs] {
+        changes::tell(&txn, scope.platform_id(), what, store.now()).await?;
+    }
     commit(txn).await
 }
 
@@ -66,5 +69,6 @@ pub(super) async fn end_user(
     let gone = about_end_user(EventType::EndUserDeleted, &row.into_domain()?, store.now());
     events::insert(&txn, [gone]).await?;
     write::tell_retired(&txn, retired, store.now()).await?;
+    changes::tell(&txn, scope.platform_id(), Changed::Holders, store.now()).await?;
     commit(txn).await
 }
