@@ -21,6 +21,7 @@ mod options;
 mod period;
 mod price;
 mod recovery;
+mod statement;
 mod store;
 mod unconfirmed;
 
@@ -35,9 +36,11 @@ pub use act::{
 };
 pub use amounts::{Amounts, Dimension, Dimensions, Legs, Overflow};
 pub use commands::{
-    AdjustWallet, BudgetOf, CreateBudget, DebitBudget, ListUnconfirmed, OwnBudget, Performed,
-    ReadBudget, ReadWallet, RefundDebit, RemoveBudget, RequestKey, ResolveUnconfirmed, TopUpBudget,
-    TopUpBy, TopUpWallet, UpdateBudget, UpdateWallet, WalletKeeper, WalletWithEntries, Wallets,
+    AdjustWallet, BudgetOf, CreateBudget, DebitBudget, EntriesPage, Holder, HolderRef, ListEntries,
+    ListUnconfirmed, OpenStatement, OwnBudget, OwnEntries, OwnEntriesPage, Performed, ReadBudget,
+    ReadStatement, ReadWallet, RefundDebit, RemoveBudget, RequestKey, ResolveUnconfirmed,
+    TopUpBudget, TopUpBy, TopUpWallet, UpdateBudget, UpdateWallet, WalletKeeper, WalletWithEntries,
+    Wallets,
 };
 pub use control::{Control, ControlOp};
 pub use engine::{Billing, QueuePermit};
@@ -57,6 +60,9 @@ pub use options::{
 pub use period::{Bounds, Period, ZoneError, ZoneName};
 pub use price::{LongContext, Price, Rate, Rates, Usage};
 pub(crate) use recovery::NotSwept;
+pub use statement::{
+    EntriesOf, EntryFilter, LedgerPart, Standing, Statement, StatementCursor, StatementPage,
+};
 pub use store::{
     AccountAudit, Lane, LanePosition, LateSettlement, LeaseBatch, LedgerStore, OpenStream,
     SettleBatch, Sweep, Swept, UnconfirmedDelivery,

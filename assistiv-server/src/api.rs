@@ -10,6 +10,7 @@ mod budgets;
 mod caller;
 mod docs;
 mod end_users;
+mod export;
 mod field;
 mod form;
 mod idempotency;
@@ -20,6 +21,7 @@ mod path;
 mod platforms;
 mod query;
 mod refusal;
+mod transactions;
 mod unconfirmed;
 mod wallets;
 
@@ -150,6 +152,14 @@ fn money_routes() -> Router<ApiState> {
             post(budgets::debit),
         )
         .route(
+            "/v1/platforms/{platform_id}/wallet/transactions",
+            get(transactions::of_wallet),
+        )
+        .route(
+            "/v1/platforms/{platform_id}/end-users/{end_user_id}/budget/transactions",
+            get(transactions::of_budget),
+        )
+        .route(
             "/v1/platforms/{platform_id}/end-users/{end_user_id}/budget/transactions/{transaction_id}/refund",
             post(budgets::refund),
         )
@@ -173,4 +183,5 @@ fn own_routes() -> Router<ApiState> {
     Router::new()
         .route("/v1/me", get(me::read))
         .route("/v1/me/budget", get(me::budget))
+        .route("/v1/me/budget/transactions", get(transactions::list_own))
 }

@@ -1,6 +1,7 @@
 //! Commands on wallets and budgets.
 
 mod budgets;
+mod entries;
 mod own;
 mod refunds;
 mod unconfirmed;
@@ -8,6 +9,10 @@ mod wallets;
 
 pub use self::budgets::{
     BudgetOf, CreateBudget, DebitBudget, ReadBudget, RemoveBudget, TopUpBudget, UpdateBudget,
+};
+pub use self::entries::{
+    EntriesPage, Holder, HolderRef, ListEntries, OpenStatement, OwnEntries, OwnEntriesPage,
+    ReadStatement,
 };
 pub use self::own::OwnBudget;
 pub use self::refunds::RefundDebit;

@@ -14,6 +14,7 @@ mod ledger;
 mod llm_configs;
 mod nodes;
 mod refunds;
+mod statement;
 mod tenancy;
 mod unconfirmed;
 

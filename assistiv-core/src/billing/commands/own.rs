@@ -20,23 +20,31 @@ impl Command<Wallets> for OwnBudget {
         domain: &Wallets,
         scope: EndUserScope,
     ) -> Result<(Budget, BudgetView), CommandError> {
-        let budget = domain
-            .stores
-            .ledger
-            .budget(scope.platform(), scope.end_user_id())
-            .await?
-            .ok_or_else(no_budget)?;
-        let settings = domain
-            .stores
-            .tenancy
-            .platform(scope.platform())
-            .await?
-            .settings;
-        let view = match settings.end_user_budget_view() {
-            BudgetView::Auto if budget.terms.limits.usd.is_some() => BudgetView::Usd,
-            BudgetView::Auto => BudgetView::Tokens,
-            chosen => chosen,
-        };
-        Ok((budget, view))
+        budget(domain, &scope).await
     }
+}
+
+/// An end user's own budget, and what its platform lets it see of it.
+pub(super) async fn budget(
+    domain: &Wallets,
+    scope: &EndUserScope,
+) -> Result<(Budget, BudgetView), CommandError> {
+    let budget = domain
+        .stores
+        .ledger
+        .budget(scope.platform(), scope.end_user_id())
+        .await?
+        .ok_or_else(no_budget)?;
+    let settings = domain
+        .stores
+        .tenancy
+        .platform(scope.platform())
+        .await?
+        .settings;
+    let view = match settings.end_user_budget_view() {
+        BudgetView::Auto if budget.terms.limits.usd.is_some() => BudgetView::Usd,
+        BudgetView::Auto => BudgetView::Tokens,
+        chosen => chosen,
+    };
+    Ok((budget, view))
 }
