@@ -23,6 +23,7 @@ mod options;
 mod period;
 mod price;
 mod recovery;
+mod statement;
 mod store;
 mod unconfirmed;
 
@@ -37,11 +38,12 @@ pub use act::{
 };
 pub use amounts::{Amounts, Dimension, Dimensions, Legs, Overflow};
 pub use commands::{
-    AdjustDisplay, AdjustWallet, BudgetOf, CreateBudget, DebitBudget, EndUserLedgers,
-    ListUnconfirmed, OwnBudget, Performed, ReadBudget, ReadEndUserWallet, ReadWallet, RefundDebit,
-    RemoveBudget, RemoveDisplay, RequestKey, ResolveUnconfirmed, SetDisplay, TopUpBudget, TopUpBy,
-    TopUpDisplay, TopUpWallet, UpdateBudget, UpdateWallet, WalletKeeper, WalletWithEntries,
-    Wallets,
+    AdjustDisplay, AdjustWallet, BudgetOf, CreateBudget, DebitBudget, EndUserLedgers, EntriesPage,
+    Holder, HolderRef, ListEntries, ListUnconfirmed, OpenStatement, OwnBudget, OwnEntries,
+    OwnEntriesPage, Performed, ReadBudget, ReadEndUserWallet, ReadStatement, ReadWallet,
+    RefundDebit, RemoveBudget, RemoveDisplay, RequestKey, ResolveUnconfirmed, SetDisplay,
+    TopUpBudget, TopUpBy, TopUpDisplay, TopUpWallet, UpdateBudget, UpdateWallet, WalletKeeper,
+    WalletWithEntries, Wallets,
 };
 pub use control::{Control, ControlOp};
 pub use display::{DisplayRates, DisplayReset, DisplayRule, DisplayTrigger, EndUserWallet};
@@ -63,6 +65,9 @@ pub use options::{
 pub use period::{Bounds, Period, ZoneError, ZoneName};
 pub use price::{LongContext, Price, Rate, Rates, Usage};
 pub(crate) use recovery::NotSwept;
+pub use statement::{
+    EntriesOf, EntryFilter, LedgerPart, Standing, Statement, StatementCursor, StatementPage,
+};
 pub use store::{
     AccountAudit, Lane, LanePosition, LateSettlement, LeaseBatch, LedgerStore, NodeAudit,
     OpenStream, PostedCharge, SettleBatch, Sweep, Swept, UnconfirmedDelivery,

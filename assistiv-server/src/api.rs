@@ -11,6 +11,7 @@ mod caller;
 mod display;
 mod docs;
 mod end_users;
+mod export;
 mod field;
 mod form;
 mod idempotency;
@@ -22,6 +23,7 @@ mod path;
 mod platforms;
 mod query;
 mod refusal;
+mod transactions;
 mod unconfirmed;
 mod wallets;
 
@@ -167,6 +169,14 @@ fn money_routes() -> Router<ApiState> {
             post(budgets::debit),
         )
         .route(
+            "/v1/platforms/{platform_id}/wallet/transactions",
+            get(transactions::of_wallet),
+        )
+        .route(
+            "/v1/platforms/{platform_id}/end-users/{end_user_id}/budget/transactions",
+            get(transactions::of_budget),
+        )
+        .route(
             "/v1/platforms/{platform_id}/end-users/{end_user_id}/budget/transactions/{transaction_id}/refund",
             post(budgets::refund),
         )
@@ -197,4 +207,5 @@ fn own_routes() -> Router<ApiState> {
     Router::new()
         .route("/v1/me", get(me::read))
         .route("/v1/me/budget", get(me::budget))
+        .route("/v1/me/budget/transactions", get(transactions::list_own))
 }

@@ -2,6 +2,7 @@
 
 mod budgets;
 mod display;
+mod entries;
 mod own;
 mod refunds;
 mod unconfirmed;
@@ -12,6 +13,10 @@ pub use self::budgets::{
 };
 pub use self::display::{
     AdjustDisplay, EndUserLedgers, ReadEndUserWallet, RemoveDisplay, SetDisplay, TopUpDisplay,
+};
+pub use self::entries::{
+    EntriesPage, Holder, HolderRef, ListEntries, OpenStatement, OwnEntries, OwnEntriesPage,
+    ReadStatement,
 };
 pub use self::own::OwnBudget;
 pub use self::refunds::RefundDebit;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::amounts::Amounts;
+use super::statement::LedgerPart;
 use crate::clock::Timestamp;
 use crate::id::{AccountId, EndUserId, EntryId, ModelId, NodeId, PlatformId, PriceId};
 use crate::json::RawObject;
@@ -125,11 +126,14 @@ pub struct LedgerEntry {
     pub created_at: Timestamp,
 }
 
-/// An entry with the balances that it left behind: running sums in ledger order, exact within a page.
+/// An entry with the balances that it left behind: running sums over all entries in ledger order, exact within a
+/// page.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EntryWithBalance {
     /// The entry.
     pub entry: LedgerEntry,
+    /// The part of it that this row shows.
+    pub part: LedgerPart,
     /// The balance, or what remains, right after it.
     pub remaining_after: Amounts,
     /// The limits right after it; zero for a wallet.
@@ -139,26 +143,28 @@ pub struct EntryWithBalance {
 // === impl EntryKind ===
 
 impl EntryKind {
+    /// Every kind.
+    pub const ALL: [Self; 15] = [
+        Self::Charge,
+        Self::Correction,
+        Self::Refund,
+        Self::TopUp,
+        Self::WalletAdjustment,
+        Self::OpeningBalance,
+        Self::BudgetTopUp,
+        Self::Debit,
+        Self::Adjustment,
+        Self::Suspend,
+        Self::Unsuspend,
+        Self::PeriodReset,
+        Self::Display,
+        Self::DisplayTopUp,
+        Self::DisplayAdjustment,
+    ];
+
     /// From the number that backends store.
     pub fn from_number(number: i16) -> Option<Self> {
-        const ALL: [EntryKind; 15] = [
-            EntryKind::Charge,
-            EntryKind::Correction,
-            EntryKind::Refund,
-            EntryKind::TopUp,
-            EntryKind::WalletAdjustment,
-            EntryKind::OpeningBalance,
-            EntryKind::BudgetTopUp,
-            EntryKind::Debit,
-            EntryKind::Adjustment,
-            EntryKind::Suspend,
-            EntryKind::Unsuspend,
-            EntryKind::PeriodReset,
-            EntryKind::Display,
-            EntryKind::DisplayTopUp,
-            EntryKind::DisplayAdjustment,
-        ];
-        ALL.into_iter().find(|kind| *kind as i16 == number)
+        Self::ALL.into_iter().find(|kind| *kind as i16 == number)
     }
 }
 

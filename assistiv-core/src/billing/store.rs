@@ -11,10 +11,13 @@ use super::amounts::{Amounts, Legs};
 use super::control::Control;
 use super::lease::{LeaseGrant, LeaseRequest};
 use super::ledger::{EntryWithBalance, LedgerEntry};
+use super::statement::{EntriesOf, EntryFilter, Statement, StatementCursor, StatementPage};
 use super::unconfirmed::{Resolution, Resolved, Unconfirmed, UnconfirmedFilter};
 use crate::auth::{OperatorScope, PlatformScope, SweeperScope};
 use crate::clock::Timestamp;
-use crate::id::{AccountId, EndUserId, EntryId, LogId, ModelId, NodeId, PlatformId, PriceId};
+use crate::id::{
+    AccountId, BudgetId, EndUserId, EntryId, LogId, ModelId, NodeId, PlatformId, PriceId,
+};
 use crate::money::NanoUsd;
 use crate::store::{Listed, Page, StoreError};
 
@@ -400,20 +403,70 @@ pub trait LedgerStore: Send + Sync + 'static {
         idempotency: Option<Idempotency>,
     ) -> Result<Result<Resolved, ActRefusal>, StoreError>;
 
-    /// Entries of the platform's wallet, newest first, with balances.
+    /// Entries that match, newest first, with balances.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when the wallet or the end user is gone. An end user who never had a budget has no
+    /// entries.
+    async fn entries(
+        &self,
+        scope: &PlatformScope,
+        of: EntriesOf,
+        filter: &EntryFilter,
+        page: Page,
+    ) -> Result<Listed<EntryWithBalance>, StoreError>;
+
+    /// Fixes what an export covers.
+    ///
+    /// # Errors
+    /// As [`LedgerStore::entries`].
+    async fn open_statement(
+        &self,
+        scope: &PlatformScope,
+        of: EntriesOf,
+        filter: &EntryFilter,
+    ) -> Result<Statement, StoreError>;
+
+    /// Reads on in an export, newest first: at most `most` entries are looked at.
+    ///
+    /// # Errors
+    /// As [`LedgerStore::entries`].
+    async fn read_statement(
+        &self,
+        scope: &PlatformScope,
+        of: EntriesOf,
+        filter: &EntryFilter,
+        cursor: StatementCursor,
+        most: u32,
+    ) -> Result<StatementPage, StoreError>;
+
+    /// The id of an end user's budget, in force or not.
+    async fn budget_id(
+        &self,
+        scope: &PlatformScope,
+        end_user: EndUserId,
+    ) -> Result<Option<BudgetId>, StoreError>;
+
+    /// All entries of the platform's wallet, newest first, with balances.
     async fn wallet_entries(
         &self,
         scope: &PlatformScope,
         page: Page,
-    ) -> Result<Listed<EntryWithBalance>, StoreError>;
+    ) -> Result<Listed<EntryWithBalance>, StoreError> {
+        self.entries(scope, EntriesOf::Wallet, &EntryFilter::default(), page)
+            .await
+    }
 
-    /// Entries of an end user's budget, newest first, with balances.
+    /// All entries of an end user's budget, newest first, with balances.
     async fn budget_entries(
         &self,
         scope: &PlatformScope,
         end_user: EndUserId,
         page: Page,
-    ) -> Result<Listed<EntryWithBalance>, StoreError>;
+    ) -> Result<Listed<EntryWithBalance>, StoreError> {
+        let of = EntriesOf::Budget(end_user);
+        self.entries(scope, of, &EntryFilter::default(), page).await
+    }
 
     /// The entry of a call's charge.
     async fn charge(

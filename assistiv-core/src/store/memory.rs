@@ -18,6 +18,7 @@ mod logs;
 mod low_balance;
 mod nodes;
 mod refunds;
+mod statement;
 mod tenancy;
 mod unconfirmed;
 

@@ -23,6 +23,7 @@ pub mod nodes;
 pub mod periods;
 pub mod platforms;
 pub mod refunds;
+pub mod statements;
 pub mod sweeps;
 pub mod unconfirmed;
 pub mod wallets;
@@ -223,6 +224,16 @@ macro_rules! store_conformance {
                     an_unlisted_charge_is_not_resolved,
                     charges_without_a_budget_are_given_back,
                     a_repeated_resolution_takes_effect_once,
+                }
+                statements {
+                    filtered_entries_keep_their_balances,
+                    pages_of_filtered_entries_are_whole,
+                    display_units_are_rows_of_their_own,
+                    a_statement_is_the_list_of_its_period,
+                    a_statement_ends_where_entries_are_settled,
+                    a_period_that_is_over_has_one_statement,
+                    a_statement_without_entries_says_what_stood,
+                    statements_belong_to_a_platform,
                 }
                 periods {
                     a_reset_comes_at_the_boundary_once,

@@ -9,12 +9,13 @@ use uuid::Uuid;
 
 use crate::auth::{OperatorScope, PlatformScope, SweeperScope};
 use crate::billing::{
-    AccountAudit, ActContext, ActRefusal, Amounts, Applied, Budget, Control, EntryWithBalance,
-    Idempotency, Lane, LanePosition, LateSettlement, LeaseBatch, LeaseGrant, LedgerAct,
-    LedgerEntry, LedgerStore, NodeAudit, PostedCharge, Resolution, Resolved, SettleBatch, Sweep,
-    Swept, Unconfirmed, UnconfirmedDelivery, UnconfirmedFilter, Wallet,
+    AccountAudit, ActContext, ActRefusal, Amounts, Applied, Budget, Control, EntriesOf,
+    EntryFilter, EntryWithBalance, Idempotency, Lane, LanePosition, LateSettlement, LeaseBatch,
+    LeaseGrant, LedgerAct, LedgerEntry, LedgerStore, NodeAudit, PostedCharge, Resolution, Resolved,
+    SettleBatch, Statement, StatementCursor, StatementPage, Sweep, Swept, Unconfirmed,
+    UnconfirmedDelivery, UnconfirmedFilter, Wallet,
 };
-use crate::id::{AccountId, EndUserId, EntryId, NodeId};
+use crate::id::{AccountId, BudgetId, EndUserId, EntryId, NodeId};
 use crate::store::{Listed, Page, StoreError};
 
 /// The way of one node to a ledger store. Clones are the same way.
@@ -167,8 +168,21 @@ ledger_store! {
         context: &ActContext,
         idempotency: Option<Idempotency>
     ) -> Result<Resolved, ActRefusal>;
-    wallet_entries(scope: &PlatformScope, page: Page) -> Listed<EntryWithBalance>;
-    budget_entries(scope: &PlatformScope, end_user: EndUserId, page: Page) -> Listed<EntryWithBalance>;
+    entries(
+        scope: &PlatformScope,
+        of: EntriesOf,
+        filter: &EntryFilter,
+        page: Page
+    ) -> Listed<EntryWithBalance>;
+    open_statement(scope: &PlatformScope, of: EntriesOf, filter: &EntryFilter) -> Statement;
+    read_statement(
+        scope: &PlatformScope,
+        of: EntriesOf,
+        filter: &EntryFilter,
+        cursor: StatementCursor,
+        most: u32
+    ) -> StatementPage;
+    budget_id(scope: &PlatformScope, end_user: EndUserId) -> Option<BudgetId>;
     charge(scope: &PlatformScope, uid: EntryId) -> Option<LedgerEntry>;
     charges(scope: &SweeperScope, after: i64, most: u32) -> Vec<PostedCharge>;
     nodes(scope: &OperatorScope) -> Vec<NodeAudit>;

@@ -6,7 +6,7 @@ use super::{fixtures, scopes};
 use crate::auth::PlatformScope;
 use crate::billing::{
     AccountAudit, AccountKind, ActRefusal, Amounts, Applied, Budget, BudgetTerms, EntryKind,
-    EntryWithBalance, LedgerAct, Limits,
+    EntryWithBalance, LedgerAct, LedgerPart, Limits,
 };
 use crate::clock::{Clock, ManualClock, Timestamp};
 use crate::events::Event;
@@ -341,14 +341,14 @@ impl World {
         let entries = &entries[opening.unwrap()..];
         let mut limit = entries[0].limit_after;
         let mut used = Amounts::ZERO;
-        for entry in &entries[1..] {
+        for entry in entries[1..]
+            .iter()
+            .filter(|row| row.part == LedgerPart::Main)
+        {
             let legs = entry.entry.budget.unwrap();
             limit = limit.checked_add(legs.limit).unwrap();
-            used = used
-                .checked_add(legs.limit)
-                .unwrap()
-                .checked_sub(legs.remaining)
-                .unwrap();
+            let change = legs.limit.checked_sub(legs.remaining).unwrap();
+            used = used.checked_add(of_part(change, LedgerPart::Main)).unwrap();
         }
         assert_eq!(
             limit,
@@ -390,9 +390,10 @@ pub async fn every<T>(
     rows
 }
 
-/// Checks that each entry leaves what the one before it left, plus its own change.
+/// Checks that each row leaves what the ones before it left, plus its own change.
 ///
-/// `entries` are all of one wallet or of one budget, newest first.
+/// `entries` are all of one wallet or of one budget, newest first. Rows of one entry both show what stood after it, and
+/// each counts for the part that it shows.
 pub fn assert_chained(entries: &[EntryWithBalance], kind: AccountKind) {
     let (mut remaining, mut limit) = (Amounts::ZERO, Amounts::ZERO);
     for row in entries.iter().rev() {
@@ -403,14 +404,25 @@ pub fn assert_chained(entries: &[EntryWithBalance], kind: AccountKind) {
                 (legs.remaining, legs.limit)
             }
         };
-        remaining = remaining.checked_add(change).unwrap();
-        limit = limit.checked_add(limit_change).unwrap();
-        let after = (row.remaining_after, row.limit_after);
+        let shown = |amounts: Amounts| match row.part {
+            LedgerPart::Main => (amounts.usd.get(), amounts.tokens.get()),
+            LedgerPart::Display => (amounts.display.get(), 0),
+        };
+        remaining = remaining.checked_add(of_part(change, row.part)).unwrap();
+        limit = limit.checked_add(of_part(limit_change, row.part)).unwrap();
+        let after = (shown(row.remaining_after), shown(row.limit_after));
         assert_eq!(
             after,
-            (remaining, limit),
+            (shown(remaining), shown(limit)),
             "the chain breaks at {:?}",
             row.entry
         );
+    }
+}
+
+fn of_part(amounts: Amounts, part: LedgerPart) -> Amounts {
+    match part {
+        LedgerPart::Main => Amounts::from_raw(amounts.usd.get(), amounts.tokens.get(), 0),
+        LedgerPart::Display => Amounts::from_raw(0, 0, amounts.display.get()),
     }
 }

@@ -1,6 +1,6 @@
 //! End users' budgets (`docs/api-design.md`).
 
-mod entry;
+pub(super) mod entry;
 mod refund;
 
 pub(super) use self::refund::refund;

@@ -1,6 +1,6 @@
 //! Platform wallets (`docs/api-design.md`).
 
-mod entry;
+pub(super) mod entry;
 
 use assistiv_core::billing::{
     AdjustWallet, Performed, ReadWallet, TopUpWallet, UpdateWallet, Wallet,

@@ -231,8 +231,8 @@ async fn unconfirmed_deliveries_are_listed_and_resolved() {
         app.send(&tenant.key, "POST", &budget, json!({"max_usd": 5}))
             .await
             .data(201);
-        let stands = doubt::charge(&app, &tenant, Some(&user), 9_507_000, 10_695_375, 1_801).await;
-        let given = doubt::charge(&app, &tenant, None, 1_000_000_000, 0, 5).await;
+        let stands = charge(&app, &tenant, Some(&user), 9_507_000, 10_695_375, 1_801).await;
+        let given = charge(&app, &tenant, None, 1_000_000_000, 0, 5).await;
         doubt::sweep(&app).await;
 
         let list = "/v1/admin/billing/unconfirmed";

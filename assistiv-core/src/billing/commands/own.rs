@@ -19,29 +19,37 @@ impl Command<Wallets> for OwnBudget {
         domain: &Wallets,
         scope: EndUserScope,
     ) -> Result<(EndUserLedgers, BudgetView), CommandError> {
-        let budget = domain
-            .stores
-            .ledger
-            .budget(scope.platform(), scope.end_user_id())
-            .await?
-            .ok_or_else(no_budget)?;
-        let settings = domain
-            .stores
-            .tenancy
-            .platform(scope.platform())
-            .await?
-            .settings;
-        let view = match settings.end_user_budget_view() {
-            BudgetView::Auto if budget.max_display.is_some() => BudgetView::Display,
-            BudgetView::Auto if budget.terms.limits.usd.is_some() => BudgetView::Usd,
-            BudgetView::Auto => BudgetView::Tokens,
-            chosen => chosen,
-        };
-        let ledgers = EndUserLedgers {
-            budget,
-            settings: settings.end_user_wallet().cloned().unwrap_or_default(),
-            replayed: false,
-        };
-        Ok((ledgers, view))
+        ledgers(domain, &scope).await
     }
+}
+
+/// An end user's own ledgers, and what its platform lets it see of them.
+pub(super) async fn ledgers(
+    domain: &Wallets,
+    scope: &EndUserScope,
+) -> Result<(EndUserLedgers, BudgetView), CommandError> {
+    let budget = domain
+        .stores
+        .ledger
+        .budget(scope.platform(), scope.end_user_id())
+        .await?
+        .ok_or_else(no_budget)?;
+    let settings = domain
+        .stores
+        .tenancy
+        .platform(scope.platform())
+        .await?
+        .settings;
+    let view = match settings.end_user_budget_view() {
+        BudgetView::Auto if budget.max_display.is_some() => BudgetView::Display,
+        BudgetView::Auto if budget.terms.limits.usd.is_some() => BudgetView::Usd,
+        BudgetView::Auto => BudgetView::Tokens,
+        chosen => chosen,
+    };
+    let ledgers = EndUserLedgers {
+        budget,
+        settings: settings.end_user_wallet().cloned().unwrap_or_default(),
+        replayed: false,
+    };
+    Ok((ledgers, view))
 }

@@ -115,18 +115,13 @@ impl Command<Wallets> for ReadWallet {
             limit: self.recent,
         };
         let entries = domain.stores.ledger.wallet_entries(&scope, page).await?;
-        let catalogue = domain.router.catalogue();
-        let named = |row: EntryWithBalance| {
-            let model = row
-                .entry
-                .metered
-                .and_then(|metered| catalogue.model_by_id(metered.model_id));
-            let name = model.map(|model| model.slug.to_string());
-            (row, name)
-        };
         Ok(WalletWithEntries {
             wallet,
-            recent: entries.rows.into_iter().map(named).collect(),
+            recent: entries
+                .rows
+                .into_iter()
+                .map(|row| domain.named(row))
+                .collect(),
         })
     }
 }

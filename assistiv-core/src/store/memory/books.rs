@@ -5,16 +5,15 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::acts::StoredOutcome;
 use super::controls::Controls;
 use super::events::Outbox;
-use super::page_of;
 use crate::billing::{
     AccountAudit, AccountKind, AccountPolicy, Amounts, Blocked, BudgetRecord, ControlOp, Decision,
-    Dimensions, DisplayReset, EntryWithBalance, LedgerEntry, Limits, Overflow, Unconfirmed, Wallet,
-    Watch, decide_reset,
+    Dimensions, DisplayReset, LedgerEntry, Limits, Overflow, Unconfirmed, Wallet, Watch,
+    decide_reset,
 };
 use crate::clock::Timestamp;
 use crate::id::{AccountId, EndUserId, EntryId, NodeId, PlatformId};
 use crate::money::NanoUsd;
-use crate::store::{Listed, Page, StoreError};
+use crate::store::StoreError;
 
 /// Every balance and what it came from.
 #[derive(Default)]
@@ -276,7 +275,7 @@ impl Books {
     }
 
     /// An account's entries in ledger order.
-    fn entries_of(&self, account: AccountId) -> impl Iterator<Item = &LedgerEntry> {
+    pub(super) fn entries_of(&self, account: AccountId) -> impl Iterator<Item = &LedgerEntry> {
         let positions = self
             .accounts
             .get(&account)
@@ -285,30 +284,6 @@ impl Books {
             .unwrap_or_default()
             .iter()
             .map(|position| &self.ledger[*position])
-    }
-
-    /// An account's entries, newest first, with running sums.
-    pub(super) fn entries(
-        &self,
-        account: AccountId,
-        page: Page,
-    ) -> Result<Listed<EntryWithBalance>, StoreError> {
-        let (mut remaining_after, mut limit_after) = (Amounts::ZERO, Amounts::ZERO);
-        let mut rows = Vec::new();
-        for entry in self.entries_of(account) {
-            let (remaining, limit) = legs_on(entry, account);
-            remaining_after = remaining_after
-                .checked_add(remaining)
-                .map_err(out_of_range)?;
-            limit_after = limit_after.checked_add(limit).map_err(out_of_range)?;
-            rows.push(EntryWithBalance {
-                entry: entry.clone(),
-                remaining_after,
-                limit_after,
-            });
-        }
-        rows.reverse();
-        Ok(page_of(rows, page))
     }
 
     pub(super) fn wallet(&self, platform_id: PlatformId) -> Result<Wallet, StoreError> {

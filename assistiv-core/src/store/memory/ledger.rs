@@ -5,15 +5,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use super::{MemoryStore, after};
+use super::{MemoryStore, State, after};
 use crate::auth::{OperatorScope, PlatformScope, SweeperScope};
 use crate::billing::{
-    AccountAudit, ActContext, ActRefusal, Amounts, Applied, Budget, Control, EntryKind,
-    EntryWithBalance, Idempotency, Lane, LanePosition, LateSettlement, LeaseBatch, LeaseGrant,
-    LedgerAct, LedgerEntry, LedgerStore, NodeAudit, PostedCharge, Resolution, Resolved,
-    SettleBatch, Sweep, Swept, Unconfirmed, UnconfirmedDelivery, UnconfirmedFilter, Wallet,
+    AccountAudit, ActContext, ActRefusal, Amounts, Applied, Budget, Control, EntriesOf,
+    EntryFilter, EntryKind, EntryWithBalance, Idempotency, Lane, LanePosition, LateSettlement,
+    LeaseBatch, LeaseGrant, LedgerAct, LedgerEntry, LedgerStore, NodeAudit, PostedCharge,
+    Resolution, Resolved, SettleBatch, Statement, StatementCursor, StatementPage, Sweep, Swept,
+    Unconfirmed, UnconfirmedDelivery, UnconfirmedFilter, Wallet,
 };
-use crate::id::{AccountId, EndUserId, EntryId, NodeId};
+use crate::id::{AccountId, BudgetId, EndUserId, EntryId, NodeId};
 use crate::store::{Listed, Page, StoreError};
 
 #[async_trait]
@@ -229,33 +230,58 @@ impl LedgerStore for MemoryStore {
             .resolve_unconfirmed(charge, resolution, context, idempotency, self.now())
     }
 
-    async fn wallet_entries(
+    async fn entries(
         &self,
         scope: &PlatformScope,
+        of: EntriesOf,
+        filter: &EntryFilter,
         page: Page,
     ) -> Result<Listed<EntryWithBalance>, StoreError> {
         let state = self.lock();
-        let account = state.books.wallet_account(scope.platform_id());
-        state
-            .books
-            .entries(account.ok_or(StoreError::NotFound)?, page)
-    }
-
-    async fn budget_entries(
-        &self,
-        scope: &PlatformScope,
-        end_user: EndUserId,
-        page: Page,
-    ) -> Result<Listed<EntryWithBalance>, StoreError> {
-        let state = self.lock();
-        state.end_user(scope.platform_id(), end_user)?;
-        match state.books.budget_account(end_user) {
-            Some(account) => state.books.entries(account, page),
+        match state.account_of(scope, of)? {
+            Some(account) => state.books.list(account, of, filter, page),
             None => Ok(Listed {
                 rows: Vec::new(),
                 total: 0,
             }),
         }
+    }
+
+    async fn open_statement(
+        &self,
+        scope: &PlatformScope,
+        of: EntriesOf,
+        filter: &EntryFilter,
+    ) -> Result<Statement, StoreError> {
+        let state = self.lock();
+        let account = state.account_of(scope, of)?.ok_or(StoreError::NotFound)?;
+        state.books.open_statement(account, of, filter, self.now())
+    }
+
+    async fn read_statement(
+        &self,
+        scope: &PlatformScope,
+        of: EntriesOf,
+        filter: &EntryFilter,
+        cursor: StatementCursor,
+        most: u32,
+    ) -> Result<StatementPage, StoreError> {
+        let state = self.lock();
+        let account = state.account_of(scope, of)?.ok_or(StoreError::NotFound)?;
+        state
+            .books
+            .read_statement(account, of, filter, cursor, most)
+    }
+
+    async fn budget_id(
+        &self,
+        scope: &PlatformScope,
+        end_user: EndUserId,
+    ) -> Result<Option<BudgetId>, StoreError> {
+        let state = self.lock();
+        let record = state.books.budgets.get(&end_user);
+        let own = record.filter(|record| record.platform_id == scope.platform_id());
+        Ok(own.map(|record| record.id))
     }
 
     async fn charge(
@@ -300,5 +326,27 @@ impl LedgerStore for MemoryStore {
         state
             .books
             .audit(|account| state.nodes.open_streams_on(account))
+    }
+}
+
+// === impl State ===
+
+impl State {
+    fn account_of(
+        &self,
+        scope: &PlatformScope,
+        of: EntriesOf,
+    ) -> Result<Option<AccountId>, StoreError> {
+        match of {
+            EntriesOf::Wallet => self
+                .books
+                .wallet_account(scope.platform_id())
+                .map(Some)
+                .ok_or(StoreError::NotFound),
+            EntriesOf::Budget(end_user) => {
+                self.end_user(scope.platform_id(), end_user)?;
+                Ok(self.books.budget_account(end_user))
+            }
+        }
     }
 }

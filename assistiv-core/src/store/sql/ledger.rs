@@ -31,12 +31,13 @@ use super::error::{corrupt, failed};
 use super::query::{Sums, sum};
 use crate::auth::{OperatorScope, PlatformScope, SweeperScope};
 use crate::billing::{
-    AccountAudit, ActContext, ActRefusal, Amounts, Applied, Budget, Control, EntryWithBalance,
-    Idempotency, Lane, LanePosition, LateSettlement, LeaseBatch, LeaseGrant, LedgerAct,
-    LedgerEntry, LedgerStore, NodeAudit, PostedCharge, Resolution, Resolved, SettleBatch, Sweep,
-    Swept, Unconfirmed, UnconfirmedDelivery, UnconfirmedFilter, Wallet,
+    AccountAudit, ActContext, ActRefusal, Amounts, Applied, Budget, Control, EntriesOf,
+    EntryFilter, EntryWithBalance, Idempotency, Lane, LanePosition, LateSettlement, LeaseBatch,
+    LeaseGrant, LedgerAct, LedgerEntry, LedgerStore, NodeAudit, PostedCharge, Resolution, Resolved,
+    SettleBatch, Statement, StatementCursor, StatementPage, Sweep, Swept, Unconfirmed,
+    UnconfirmedDelivery, UnconfirmedFilter, Wallet,
 };
-use crate::id::{AccountId, EndUserId, EntryId, NodeId};
+use crate::id::{AccountId, BudgetId, EndUserId, EntryId, NodeId};
 use crate::store::{Listed, Page, StoreError};
 
 #[async_trait]
@@ -213,21 +214,42 @@ impl LedgerStore for SqlStore {
         unconfirmed::resolve(self, scope, charge, resolution, context, idempotency).await
     }
 
-    async fn wallet_entries(
+    async fn entries(
         &self,
         scope: &PlatformScope,
+        of: EntriesOf,
+        filter: &EntryFilter,
         page: Page,
     ) -> Result<Listed<EntryWithBalance>, StoreError> {
-        statement::of_wallet(self, scope, page).await
+        statement::entries(self, scope, of, filter, page).await
     }
 
-    async fn budget_entries(
+    async fn open_statement(
+        &self,
+        scope: &PlatformScope,
+        of: EntriesOf,
+        filter: &EntryFilter,
+    ) -> Result<Statement, StoreError> {
+        statement::open(self, scope, of, filter).await
+    }
+
+    async fn read_statement(
+        &self,
+        scope: &PlatformScope,
+        of: EntriesOf,
+        filter: &EntryFilter,
+        cursor: StatementCursor,
+        most: u32,
+    ) -> Result<StatementPage, StoreError> {
+        statement::read(self, scope, of, filter, cursor, most).await
+    }
+
+    async fn budget_id(
         &self,
         scope: &PlatformScope,
         end_user: EndUserId,
-        page: Page,
-    ) -> Result<Listed<EntryWithBalance>, StoreError> {
-        statement::of_budget(self, scope, end_user, page).await
+    ) -> Result<Option<BudgetId>, StoreError> {
+        read::budget_id(self, scope, end_user).await
     }
 
     async fn charge(

@@ -32,21 +32,21 @@ pub(super) struct EntryView<'a> {
 
 /// One dimension of an entry, in its base unit.
 #[derive(Clone, Copy)]
-struct Leg {
+pub(in crate::api) struct Leg {
     /// Signed change of what remains.
-    change: i64,
+    pub(in crate::api) change: i64,
     /// Signed change of the limit.
-    limit_change: i64,
+    pub(in crate::api) limit_change: i64,
     /// What remained right after it; counted from zero where there is no limit.
-    remaining_after: i64,
+    pub(in crate::api) remaining_after: i64,
 }
 
 /// One dimension of an entry as it is shown.
-struct ShownLeg {
-    amount: i64,
-    max_after: Option<i64>,
-    used_after: i64,
-    remaining_after: Option<i64>,
+pub(in crate::api) struct ShownLeg {
+    pub(in crate::api) amount: i64,
+    pub(in crate::api) max_after: Option<i64>,
+    pub(in crate::api) used_after: i64,
+    pub(in crate::api) remaining_after: Option<i64>,
 }
 
 impl<'a> EntryView<'a> {
@@ -87,7 +87,7 @@ impl<'a> EntryView<'a> {
     fn of(entry: &'a PostedEntry, usd: ShownLeg, tokens: ShownLeg) -> Self {
         Self {
             id: entry.id,
-            r#type: kind(entry.kind),
+            r#type: entry.kind.budget_type(),
             ledger: "budget",
             source: if entry.kind == EntryKind::PeriodReset {
                 "system"
@@ -112,7 +112,7 @@ impl<'a> EntryView<'a> {
 }
 
 impl Leg {
-    fn shown(self, kind: EntryKind, max_after: Option<i64>) -> ShownLeg {
+    pub(in crate::api) fn shown(self, kind: EntryKind, max_after: Option<i64>) -> ShownLeg {
         let amount = match kind {
             // A debit is shown as the magnitude of what was used.
             EntryKind::Debit | EntryKind::Charge => self.change.saturating_neg(),
@@ -135,18 +135,5 @@ impl Leg {
             return after;
         }
         Some(after.unwrap_or(0).saturating_sub(self.limit_change)).filter(|before| *before != 0)
-    }
-}
-
-fn kind(kind: EntryKind) -> &'static str {
-    match kind {
-        EntryKind::OpeningBalance => "opening_balance",
-        EntryKind::BudgetTopUp | EntryKind::TopUp => "topup",
-        EntryKind::Debit | EntryKind::Charge => "debit",
-        EntryKind::Suspend => "suspend",
-        EntryKind::Unsuspend => "unsuspend",
-        EntryKind::PeriodReset => "period_reset",
-        EntryKind::Refund => "refund",
-        _ => "adjustment",
     }
 }

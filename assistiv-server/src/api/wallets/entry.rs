@@ -9,7 +9,7 @@ use serde::Serialize;
 
 /// An entry of a wallet on the wire.
 #[derive(Serialize)]
-pub(super) struct EntryView<'a> {
+pub(in crate::api) struct EntryView<'a> {
     id: EntryId,
     r#type: &'static str,
     /// A magnitude, but for `adjustment`, which is signed.
@@ -24,7 +24,7 @@ pub(super) struct EntryView<'a> {
 }
 
 impl<'a> EntryView<'a> {
-    pub(super) fn listed(row: &'a EntryWithBalance, model: Option<&str>) -> Self {
+    pub(in crate::api) fn listed(row: &'a EntryWithBalance, model: Option<&str>) -> Self {
         let entry = &row.entry;
         let change = entry.wallet.map(|(_, amount)| amount).unwrap_or_default();
         let description = match &entry.metered {
@@ -37,7 +37,7 @@ impl<'a> EntryView<'a> {
         };
         Self {
             id: entry.uid,
-            r#type: kind(entry.kind),
+            r#type: entry.kind.wallet_type(),
             amount: shown(entry.kind, change),
             balance_after: row.remaining_after.usd,
             description,
@@ -50,10 +50,10 @@ impl<'a> EntryView<'a> {
         }
     }
 
-    pub(super) fn posted(entry: &'a PostedEntry) -> Self {
+    pub(in crate::api) fn posted(entry: &'a PostedEntry) -> Self {
         Self {
             id: entry.id,
-            r#type: kind(entry.kind),
+            r#type: entry.kind.wallet_type(),
             amount: shown(entry.kind, entry.amount_usd),
             balance_after: entry.remaining_usd_after,
             description: entry.reason.clone(),
@@ -66,17 +66,8 @@ impl<'a> EntryView<'a> {
     }
 }
 
-fn kind(kind: EntryKind) -> &'static str {
-    match kind {
-        EntryKind::Charge => "llm_usage",
-        EntryKind::Refund => "refund",
-        EntryKind::TopUp => "top_up",
-        _ => "adjustment",
-    }
-}
-
 fn shown(entry: EntryKind, change: NanoUsd) -> NanoUsd {
-    if kind(entry) != "adjustment" && change < NanoUsd::ZERO {
+    if entry.wallet_type() != "adjustment" && change < NanoUsd::ZERO {
         change.negated()
     } else {
         change
@@ -85,7 +76,9 @@ fn shown(entry: EntryKind, change: NanoUsd) -> NanoUsd {
 
 #[cfg(test)]
 mod tests {
-    use assistiv_core::billing::{Amounts, ChargeFlags, EntrySource, LedgerEntry, Metered};
+    use assistiv_core::billing::{
+        Amounts, ChargeFlags, EntrySource, LedgerEntry, LedgerPart, Metered,
+    };
     use assistiv_core::id::{AccountId, ModelId, PlatformId, PriceId};
     use assistiv_core::money::Markup;
 
@@ -120,6 +113,7 @@ mod tests {
         let remaining_after = Amounts::usd(NanoUsd::new(187_412_955_000));
         EntryWithBalance {
             entry,
+            part: LedgerPart::Main,
             remaining_after,
             limit_after: Amounts::ZERO,
         }

@@ -7,6 +7,7 @@
 use crate::billing::account::Limits;
 use crate::billing::amounts::{Amounts, Dimension, Dimensions};
 use crate::billing::ledger::{EntryKind, EntryWithBalance, LedgerEntry};
+use crate::billing::statement::LedgerPart;
 use crate::clock::Timestamp;
 use crate::events::{Event, EventType, Owner, about_entry};
 
@@ -89,6 +90,7 @@ impl Watch {
         self.total = self.total.checked_add(change).unwrap_or(self.total);
         self.limits = self.limits.checked_add(limit).unwrap_or(self.limits);
         let row = EntryWithBalance {
+            part: LedgerPart::Main,
             entry: entry.clone(),
             remaining_after: self.total,
             limit_after: self.limits,
@@ -158,6 +160,7 @@ impl CrossingSearch {
         self.open = above.fold(self.open, |open, d| open.without(Dimensions::NONE.with(d)));
         let crossed = self.open.and(debited(entry.kind, change));
         let row = EntryWithBalance {
+            part: LedgerPart::Main,
             entry,
             remaining_after: self.remaining,
             limit_after: self.limits,

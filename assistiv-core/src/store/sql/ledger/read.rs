@@ -5,7 +5,7 @@ use sea_orm::{ColumnTrait, QueryFilter, QuerySelect};
 use super::{account_of, reset, total};
 use crate::auth::{PlatformScope, SweeperScope};
 use crate::billing::{Budget, EntryKind, LedgerEntry, PostedCharge, Wallet};
-use crate::id::{AccountId, EndUserId, EntryId, ModelId, PriceId};
+use crate::id::{AccountId, BudgetId, EndUserId, EntryId, ModelId, PriceId};
 use crate::store::StoreError;
 use crate::store::sql::SqlStore;
 use crate::store::sql::entities::{account, budget, ledger, wallet};
@@ -37,6 +37,18 @@ pub(super) async fn budget_account(
         budget::Entity::of_end_user(scope, end_user).filter(budget::Column::IsActive.eq(true));
     let row = active.one(store.reader()).await.map_err(failed)?;
     Ok(row.map(|row| AccountId(row.account_id)))
+}
+
+/// The id of an end user's budget, in force or not.
+pub(super) async fn budget_id(
+    store: &SqlStore,
+    scope: &PlatformScope,
+    end_user: EndUserId,
+) -> Result<Option<BudgetId>, StoreError> {
+    let row = budget::Entity::of_end_user(scope, end_user)
+        .one(store.reader())
+        .await;
+    Ok(row.map_err(failed)?.map(|row| BudgetId::from_uuid(row.id)))
 }
 
 /// An end user's active budget, after a due reset.

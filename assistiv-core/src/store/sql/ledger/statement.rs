@@ -1,106 +1,68 @@
 //! Lists of entries with the balances that they left.
 //!
-//! Balances are not stored: they are running sums in ledger order, counted back from what the
-//! account holds now, in one snapshot.
+//! Balances are not stored: they are running sums over all entries in ledger order, whatever a
+//! filter leaves out, in one snapshot.
 
-use sea_orm::sea_query::{Expr, Query};
-use sea_orm::{
-    ConnectionTrait, DatabaseTransaction, FromQueryResult, PaginatorTrait, QueryOrder, QuerySelect,
-    QueryTrait,
-};
+mod export;
+mod rows;
+mod sums;
 
+pub(super) use self::export::{open, read};
+
+use std::collections::HashMap;
+
+use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter};
+
+use self::rows::Rows;
 use super::{account_of, total};
 use crate::auth::PlatformScope;
-use crate::billing::{AccountKind, Amounts, EntryWithBalance, LedgerEntry};
-use crate::id::{AccountId, EndUserId};
+use crate::billing::{Amounts, EntriesOf, EntryFilter, EntryWithBalance, LedgerEntry, Standing};
+use crate::id::AccountId;
 use crate::store::sql::SqlStore;
 use crate::store::sql::entities::{account, budget, end_user, ledger, wallet};
 use crate::store::sql::error::{corrupt, failed};
-use crate::store::sql::query::sum;
 use crate::store::{Listed, Page, StoreError};
 use crate::tenancy::EndUserRef;
 
-/// Entries of the platform's wallet.
-pub(super) async fn of_wallet(
-    store: &SqlStore,
-    scope: &PlatformScope,
-    page: Page,
-) -> Result<Listed<EntryWithBalance>, StoreError> {
-    let txn = store.begin_read().await?;
-    let row = wallet::Entity::of(scope)
-        .one(&txn)
-        .await
-        .map_err(failed)?
-        .ok_or(StoreError::NotFound)?;
-    let account = account_of(
-        &txn,
-        account::Entity::one_of(scope, AccountId(row.account_id)),
-    )
-    .await?;
-    entries(&txn, &account, Amounts::ZERO, page).await
+/// An account whose entries are shown.
+pub(super) struct Holder {
+    of: EntriesOf,
+    account: account::Model,
+    /// The limits as they are now.
+    limits: Amounts,
 }
 
-/// Entries of an end user's budget, active or not; none where there never was one.
-pub(super) async fn of_budget(
+/// One page of the entries that match.
+pub(super) async fn entries(
     store: &SqlStore,
     scope: &PlatformScope,
-    end_user: EndUserId,
+    of: EntriesOf,
+    filter: &EntryFilter,
     page: Page,
 ) -> Result<Listed<EntryWithBalance>, StoreError> {
     let txn = store.begin_read().await?;
-    let named = end_user::Entity::one_of(scope, &EndUserRef::Id(end_user));
-    named
-        .one(&txn)
-        .await
-        .map_err(failed)?
-        .ok_or(StoreError::NotFound)?;
-    let row = budget::Entity::of_end_user(scope, end_user)
-        .one(&txn)
-        .await
-        .map_err(failed)?;
-    let Some(row) = row else {
+    let Some(holder) = Holder::find(&txn, scope, of).await? else {
         return Ok(Listed {
             rows: Vec::new(),
             total: 0,
         });
     };
-    let account = account_of(
-        &txn,
-        account::Entity::one_of(scope, AccountId(row.account_id)),
-    )
-    .await?;
-    entries(&txn, &account, row.limits(), page).await
-}
-
-async fn entries(
-    txn: &DatabaseTransaction,
-    account: &account::Model,
-    limits: Amounts,
-    page: Page,
-) -> Result<Listed<EntryWithBalance>, StoreError> {
-    let newest = ledger::Entity::of_account(account).order_by_desc(ledger::Column::Id);
-    let count = newest.clone().count(txn).await.map_err(failed)?;
-    let rows = newest
-        .limit(u64::from(page.limit))
-        .offset(page.offset())
-        .all(txn)
-        .await
-        .map_err(failed)?;
-
-    let newer = Moved::newest(txn, account, page.offset()).await?;
-    let mut remaining = less(total(txn, account).await?, newer.remaining())?;
-    let mut limit = less(limits, newer.limit())?;
-    let mut listed = Vec::with_capacity(rows.len());
-    for row in rows {
-        let entry = row.into_domain()?;
-        let (remaining_change, limit_change) = changes(account, &entry);
+    let rows = Rows::new(&holder, filter);
+    let count = rows.count(&txn).await?;
+    let shown = rows.page(&txn, page).await?;
+    let ids: Vec<i64> = shown.iter().map(|(id, _)| *id).collect();
+    let mut standings = holder.standings(&txn, &ids).await?;
+    let mut listed = Vec::with_capacity(shown.len());
+    for (id, part) in shown {
+        let (entry, standing) = standings
+            .get_mut(&id)
+            .ok_or_else(|| corrupt("an entry that went away"))?;
         listed.push(EntryWithBalance {
-            entry,
-            remaining_after: remaining,
-            limit_after: limit,
+            entry: entry.clone(),
+            part,
+            remaining_after: standing.remaining,
+            limit_after: standing.limit,
         });
-        remaining = less(remaining, remaining_change)?;
-        limit = less(limit, limit_change)?;
     }
     Ok(Listed {
         rows: listed,
@@ -119,73 +81,78 @@ pub(super) fn changes(account: &account::Model, entry: &LedgerEntry) -> (Amounts
     }
 }
 
-fn less(total: Amounts, change: Amounts) -> Result<Amounts, StoreError> {
-    total
-        .checked_sub(change)
-        .map_err(|_| corrupt("a balance left its range"))
-}
+// === impl Holder ===
 
-/// What entries together changed.
-#[derive(Default, FromQueryResult)]
-struct Moved {
-    rem_usd: i64,
-    rem_tokens: i64,
-    rem_display: i64,
-    lim_usd: i64,
-    lim_tokens: i64,
-    lim_display: i64,
-}
-
-impl Moved {
-    /// What the newest `count` entries of the account changed.
-    async fn newest(
-        txn: &DatabaseTransaction,
-        account: &account::Model,
-        count: u64,
-    ) -> Result<Self, StoreError> {
-        use ledger::Column;
-        if count == 0 {
-            return Ok(Self::default());
-        }
-        let newest = ledger::Entity::of_account(account)
-            .order_by_desc(Column::Id)
-            .limit(count);
-        let of_wallet = account.kind == AccountKind::Wallet as i16;
-        let usd = if of_wallet {
-            Column::WalletUsd
-        } else {
-            Column::RemUsd
+impl Holder {
+    /// The account; `None` of an end user who never had a budget.
+    async fn find(
+        db: &impl ConnectionTrait,
+        scope: &PlatformScope,
+        of: EntriesOf,
+    ) -> Result<Option<Self>, StoreError> {
+        let (account, limits) = match of {
+            EntriesOf::Wallet => {
+                let row = wallet::Entity::of(scope).one(db).await.map_err(failed)?;
+                (row.ok_or(StoreError::NotFound)?.account_id, Amounts::ZERO)
+            }
+            EntriesOf::Budget(end_user) => {
+                let named = end_user::Entity::one_of(scope, &EndUserRef::Id(end_user));
+                named
+                    .one(db)
+                    .await
+                    .map_err(failed)?
+                    .ok_or(StoreError::NotFound)?;
+                let row = budget::Entity::of_end_user(scope, end_user).one(db).await;
+                match row.map_err(failed)? {
+                    Some(row) => (row.account_id, row.limits()),
+                    None => return Ok(None),
+                }
+            }
         };
-        let mut sums = Query::select();
-        sums.expr_as(sum(Expr::col(("newest", usd))), "rem_usd");
-        for (column, name) in [
-            (Column::RemTokens, "rem_tokens"),
-            (Column::RemDisplay, "rem_display"),
-            (Column::LimUsd, "lim_usd"),
-            (Column::LimTokens, "lim_tokens"),
-            (Column::LimDisplay, "lim_display"),
-        ] {
-            let value = if of_wallet {
-                Expr::val(0_i64)
-            } else {
-                sum(Expr::col(("newest", column)))
-            };
-            sums.expr_as(value, name);
-        }
-        sums.from_subquery(newest.into_query(), "newest");
-        let row = txn
-            .query_one(&sums)
+        let account = account_of(db, account::Entity::one_of(scope, AccountId(account))).await?;
+        Ok(Some(Self {
+            of,
+            account,
+            limits,
+        }))
+    }
+
+    /// These entries, each with what stood after it.
+    async fn standings(
+        &self,
+        db: &impl ConnectionTrait,
+        ids: &[i64],
+    ) -> Result<HashMap<i64, (LedgerEntry, Standing)>, StoreError> {
+        let Some(lowest) = ids.iter().min() else {
+            return Ok(HashMap::new());
+        };
+        let now = Standing {
+            remaining: total(db, &self.account).await?,
+            limit: self.limits,
+        };
+        let moved_since = sums::since_each(db, &self.account, ids, *lowest).await?;
+        let rows = ledger::Entity::of_account(&self.account)
+            .filter(ledger::Column::Id.is_in(ids.iter().copied()))
+            .all(db)
             .await
-            .map_err(failed)?
-            .ok_or_else(|| corrupt("sums over no rows"))?;
-        Self::from_query_result(&row, "").map_err(failed)
+            .map_err(failed)?;
+        let mut standings = HashMap::with_capacity(rows.len());
+        for row in rows {
+            let id = row.id;
+            let entry = row.into_domain()?;
+            // The sum from an entry on holds its own change, too.
+            let since = moved_since
+                .get(&id)
+                .ok_or_else(|| corrupt("an entry that went away"))?;
+            let standing = now
+                .before(since)
+                .and_then(|before| before.after(&entry.change_of(self.of)));
+            standings.insert(id, (entry, standing.map_err(out_of_range)?));
+        }
+        Ok(standings)
     }
+}
 
-    fn remaining(&self) -> Amounts {
-        Amounts::from_raw(self.rem_usd, self.rem_tokens, self.rem_display)
-    }
-
-    fn limit(&self) -> Amounts {
-        Amounts::from_raw(self.lim_usd, self.lim_tokens, self.lim_display)
-    }
+fn out_of_range(_: crate::billing::Overflow) -> StoreError {
+    corrupt("a balance left its range")
 }

@@ -49,6 +49,7 @@ fn case() -> impl Strategy<Value = Case> {
         target,
         available,
         give_back,
+        check: false,
     });
     // Most accounts are neither blocked nor due.
     let blocked = prop_oneof![8 => Just(0i16), 1 => Just(1i16), 1 => Just(2i16)];
@@ -155,6 +156,7 @@ fn the_statement_grants_what_the_function_grants() {
                 enforce: Dimensions::from_bits(case.enforce),
                 blocked: Blocked::from_number(case.blocked).unwrap(),
                 period_end: granted.policy.period_end,
+                thresholds: granted.policy.thresholds,
             };
             let returned = case.free.checked_add(case.request.give_back).unwrap();
             let expected = if case.due {
