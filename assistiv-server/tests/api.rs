@@ -28,5 +28,7 @@ mod protocol;
 mod refunds;
 #[path = "api/support.rs"]
 mod support;
+#[path = "api/transactions.rs"]
+mod transactions;
 #[path = "api/wallets.rs"]
 mod wallets;

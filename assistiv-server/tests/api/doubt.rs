@@ -25,6 +25,16 @@ pub(crate) async fn charge(
     budget_usd: i64,
     tokens: i64,
 ) -> String {
+    charge_with(app, tenant, user, [wallet_usd, budget_usd, tokens, 0]).await
+}
+
+/// The same with a leg in display units: wallet, USD, tokens, display.
+pub(crate) async fn charge_with(
+    app: &App,
+    tenant: &Tenant,
+    user: Option<&User>,
+    [wallet_usd, budget_usd, tokens, display]: [i64; 4],
+) -> String {
     let ledger = &app.gateway.stores().ledger;
     let platform: PlatformId = tenant.id.parse().unwrap();
     let end_user: Option<EndUserId> = user.map(|user| user.id.parse().unwrap());
@@ -50,7 +60,7 @@ pub(crate) async fn charge(
         wallet: Some((wallet, NanoUsd::new(-wallet_usd))),
         budget: budget.map(|account| BudgetLegs {
             account,
-            remaining: Amounts::from_raw(-budget_usd, -tokens, 0),
+            remaining: Amounts::from_raw(-budget_usd, -tokens, -display),
             limit: Amounts::ZERO,
         }),
         refers_to: None,

@@ -1,11 +1,13 @@
 //! A gateway behind the router, and what tests say to it.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use assistiv_core::Gateway;
 use assistiv_core::auth::{KeyKind, PresentedKey};
 use assistiv_core::billing::TopUpBy;
+use assistiv_core::clock::{Clock, ManualClock, SystemClock};
+use assistiv_core::store::memory::MemoryStore;
 use assistiv_core::store::sql::{SqlOptions, SqlStore};
 use assistiv_providers::echo::Echo;
 use assistiv_server::api::{ApiState, router};
@@ -27,8 +29,10 @@ pub(crate) enum Store {
 pub(crate) const STORES: [Store; 2] = [Store::Memory, Store::Sqlite];
 
 /// How a gateway under test differs from the usual one.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Setup {
+    /// The clock to go by; the machine's unless set.
+    pub(crate) clock: Option<ManualClock>,
     pub(crate) topup_by: TopUpBy,
     pub(crate) require_idempotency_key: bool,
 }
@@ -77,10 +81,19 @@ impl App {
             .provider("xai".parse().unwrap(), Echo::registered())
             .operator_key(operator.clone())
             .topup_by(setup.topup_by);
-        if let Store::Sqlite = store {
-            let options = SqlOptions::sqlite(directory.path().join("test.db"));
-            builder = builder.stores(SqlStore::open(options).await.unwrap().stores());
-        }
+        let clock: Arc<dyn Clock> = match setup.clock {
+            Some(clock) => Arc::new(clock),
+            None => Arc::new(SystemClock),
+        };
+        let stores = match store {
+            Store::Memory => MemoryStore::stores(clock.clone()),
+            Store::Sqlite => {
+                let options =
+                    SqlOptions::sqlite(directory.path().join("test.db")).clock(clock.clone());
+                SqlStore::open(options).await.unwrap().stores()
+            }
+        };
+        builder = builder.stores(stores).clock(clock);
         let gateway = builder.build().await.unwrap();
         let state = ApiState {
             gateway: gateway.clone(),
@@ -98,6 +111,11 @@ impl App {
             seen: Mutex::default(),
             _directory: directory,
         }
+    }
+
+    /// The routes, for what must be seen of an answer beside its text.
+    pub(crate) fn router(&self) -> Router {
+        self.router.clone()
     }
 
     /// Sends a request as it is.
