@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use assistiv_core::auth::{OperatorScope, PlatformScope, SweeperScope};
 use assistiv_core::billing::{
-    AccountAudit, ActContext, ActRefusal, Amounts, Applied, Budget, Control, EntryWithBalance,
-    Idempotency, Lane, LanePosition, LateSettlement, LeaseBatch, LeaseGrant, LedgerAct,
-    LedgerEntry, LedgerStore, NodeAudit, PostedCharge, Resolution, Resolved, SettleBatch, Sweep,
-    Swept, Unconfirmed, UnconfirmedDelivery, UnconfirmedFilter, Wallet,
+    AccountAudit, ActContext, ActRefusal, Amounts, Applied, Budget, Control, EntriesOf,
+    EntryFilter, EntryWithBalance, Idempotency, Lane, LanePosition, LateSettlement, LeaseBatch,
+    LeaseGrant, LedgerAct, LedgerEntry, LedgerStore, NodeAudit, PostedCharge, Resolution, Resolved,
+    SettleBatch, Statement, StatementCursor, StatementPage, Sweep, Swept, Unconfirmed,
+    UnconfirmedDelivery, UnconfirmedFilter, Wallet,
 };
-use assistiv_core::id::{AccountId, EndUserId, EntryId, NodeId};
+use assistiv_core::id::{AccountId, BudgetId, EndUserId, EntryId, NodeId};
 use assistiv_core::store::{Listed, Page, StoreError};
 use async_trait::async_trait;
 use uuid::Uuid;
@@ -176,9 +177,17 @@ passed_on! {
             context: &ActContext,
             idempotency: Option<Idempotency>
         ) -> Result<Applied, ActRefusal>;
-        wallet_entries(scope: &PlatformScope, page: Page) -> Listed<EntryWithBalance>;
-        budget_entries(scope: &PlatformScope, end_user: EndUserId, page: Page)
+        entries(scope: &PlatformScope, of: EntriesOf, filter: &EntryFilter, page: Page)
             -> Listed<EntryWithBalance>;
+        open_statement(scope: &PlatformScope, of: EntriesOf, filter: &EntryFilter) -> Statement;
+        read_statement(
+            scope: &PlatformScope,
+            of: EntriesOf,
+            filter: &EntryFilter,
+            cursor: StatementCursor,
+            most: u32
+        ) -> StatementPage;
+        budget_id(scope: &PlatformScope, end_user: EndUserId) -> Option<BudgetId>;
         charge(scope: &PlatformScope, uid: EntryId) -> Option<LedgerEntry>;
         unconfirmed(scope: &OperatorScope, filter: &UnconfirmedFilter, page: Page)
             -> Listed<Unconfirmed>;

@@ -163,7 +163,7 @@ mod tests {
     async fn outcome(arrivals: Arrivals) -> Outcome {
         let request = |number: usize| async move {
             tokio::time::sleep(Duration::from_millis(10)).await;
-            (number % 10 != 0).then_some(Duration::from_millis(10))
+            (!number.is_multiple_of(10)).then_some(Duration::from_millis(10))
         };
         let probe = async || Ok::<(), ()>(());
         put(arrivals, SPAN, request, probe).await.unwrap().0

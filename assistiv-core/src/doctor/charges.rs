@@ -62,11 +62,11 @@ impl Patient<'_> {
             not_metered: 0,
             wrong: 0,
         };
-        walk.to_the_end(operator, &scope).await?;
+        walk.go_to_the_end(operator, &scope).await?;
         let before = walk.platforms.clone();
         let billed = logs.billed(operator).await?;
         // A gateway may have charged meanwhile; then the log's sum is between the two of the ledger.
-        walk.to_the_end(operator, &scope).await?;
+        walk.go_to_the_end(operator, &scope).await?;
 
         let mut logged = NanoUsd::ZERO;
         for (platform, (exists, now)) in &walk.platforms {
@@ -119,7 +119,7 @@ impl Patient<'_> {
 
 impl Walk<'_> {
     /// Looks at all charges that were not looked at yet.
-    async fn to_the_end(
+    async fn go_to_the_end(
         &mut self,
         operator: &OperatorScope,
         scope: &SweeperScope,

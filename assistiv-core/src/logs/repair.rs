@@ -1,6 +1,7 @@
 //! Rows that a crash, a full queue or another node left out, written from the ledger; and the keeping of the log.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -173,10 +174,11 @@ impl Repair {
         let mut kept = Vec::with_capacity(charges.len());
         for charge in charges {
             let id = charge.entry.platform_id;
-            if !exists.contains_key(&id) {
-                exists.insert(id, self.exists(id).await?);
-            }
-            if exists[&id] {
+            let exists = match exists.entry(id) {
+                Entry::Occupied(known) => *known.get(),
+                Entry::Vacant(unknown) => *unknown.insert(self.exists(id).await?),
+            };
+            if exists {
                 kept.push(charge);
             }
         }

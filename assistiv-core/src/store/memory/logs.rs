@@ -1,5 +1,6 @@
 //! The request log in memory: rows alone, over which everything is summed anew.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use async_trait::async_trait;
@@ -31,8 +32,8 @@ impl LogStore for MemoryStore {
         let mut book = self.logs();
         let mut new = 0;
         for row in rows {
-            if !book.rows.contains_key(&row.id) {
-                book.rows.insert(row.id, row.clone());
+            if let Entry::Vacant(free) = book.rows.entry(row.id) {
+                free.insert(row.clone());
                 new += 1;
             }
         }

@@ -57,7 +57,7 @@ impl Books {
     /// Decides the refund of a charge, whose budget has no reset due; gives the account it is committed on and what
     /// that held before.
     pub(super) fn decide_refund(
-        &mut self,
+        &self,
         debit: &LedgerEntry,
         refund: Refund,
         context: &ActContext,
