@@ -57,7 +57,7 @@ fn run(invocation: Invocation) -> Result<ExitCode, CliError> {
             Command::Serve => serve::run(invocation.config()?).await,
             Command::Demo { json } => demo::run(invocation.listen(), *json).await,
             Command::Setup(request) => setup::run(invocation.config()?, request).await,
-            Command::Check { json } => check::run(invocation.config(), *json),
+            Command::Check { json } => check::run(invocation.config(), *json).await,
             Command::Doctor { json } => doctor::run(&invocation.config()?, *json).await,
             Command::Config(ConfigCommand::Show { json }) => {
                 check::show(&invocation.config()?, *json)

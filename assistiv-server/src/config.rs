@@ -37,7 +37,9 @@ pub use self::choice::{
     BeforeFirstByte, DeliveryGate, GateTimeoutAction, LastRequest, LogFormat, MidstreamError,
     OnExhausted, OutagePolicy, SuspendInflight, UnconfirmedDelivery, WalletTopup,
 };
-pub use self::groups::{Api, Billing, Database, Limits, Log, Outbound, Provider, Security, Server};
+pub use self::groups::{
+    Api, Billing, Database, DatabaseUrl, Limits, Log, Outbound, Provider, Security, Server,
+};
 pub use self::keys::KEYS;
 pub use self::parse::decode_master_key;
 pub use self::problem::{Problem, ProblemKind};

@@ -29,7 +29,7 @@ use assistiv_providers::openai::OpenAiCompatible;
 use assistiv_providers::transport::{AllowedHost, HttpTransport, OutboundGuard};
 use secrecy::ExposeSecret;
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, DatabaseUrl};
 
 /// The name of the database file in the data directory.
 const DATABASE_FILE: &str = "assistiv.db";
@@ -48,10 +48,9 @@ impl Node {
     /// What stands in the way, with the remedy.
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
         master_key::prepare_data_dir(&config.server.data_dir)?;
-        let path = database_path(config);
         let store = SqlStore::open(database(config))
             .await
-            .with_context(|| format!("the database {} cannot be opened", path.display()))?;
+            .with_context(|| format!("{} cannot be opened", database_name(config)))?;
         let key = master_key::obtain(config, &store).await?;
         let cipher = Arc::new(MasterKeyCipher::new(&key));
         let gateway = builder(config)?
@@ -141,10 +140,9 @@ pub fn problems(config: &Config) -> Vec<String> {
 /// # Errors
 /// When there is none, or it cannot be opened.
 pub async fn inspect(config: &Config) -> anyhow::Result<Inspection> {
-    let path = database_path(config);
     SqlStore::inspect(database(config))
         .await
-        .with_context(|| format!("the database {} cannot be opened", path.display()))
+        .with_context(|| format!("{} cannot be opened", database_name(config)))
 }
 
 /// The cipher of an existing database, and what is wrong with it; makes nothing.
@@ -175,14 +173,59 @@ pub fn catalogue(config: &Config) -> anyhow::Result<Catalogue> {
     Ok(catalogue)
 }
 
+/// What stands against the database of a configuration, all at once; changes nothing.
+pub async fn database_problems(config: &Config) -> Vec<String> {
+    let problems = SqlStore::problems(database(config)).await;
+    let name = database_name(config);
+    problems
+        .into_iter()
+        .map(|problem| format!("{name}: {problem}"))
+        .collect()
+}
+
 fn database(config: &Config) -> SqlOptions {
-    SqlOptions::sqlite(database_path(config))
+    let connections = config.database.max_connections;
+    match &config.database.url {
+        #[cfg(feature = "postgres")]
+        Some(DatabaseUrl::Postgres(url)) => {
+            let each = match connections {
+                // Each lane has one, and so has whoever waits for news.
+                Some(all) => all.saturating_sub(3) / 2,
+                None => by_cores(),
+            };
+            SqlOptions::postgres(url.clone())
+                .write_connections(each)
+                .read_connections(each)
+        }
+        _ => {
+            let options = SqlOptions::sqlite(database_path(config));
+            match connections {
+                Some(connections) => options.read_connections(connections),
+                None => options,
+            }
+        }
+    }
+}
+
+/// As many sessions as can work at the same time, and some that wait for others.
+#[cfg(feature = "postgres")]
+fn by_cores() -> u32 {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    u32::try_from(2 * cores).unwrap_or(u32::MAX).clamp(4, 32)
 }
 
 fn database_path(config: &Config) -> PathBuf {
     match &config.database.url {
-        Some(url) => PathBuf::from(url.trim_start_matches("sqlite://")),
-        None => config.server.data_dir.join(DATABASE_FILE),
+        Some(DatabaseUrl::Sqlite(path)) => path.clone(),
+        _ => config.server.data_dir.join(DATABASE_FILE),
+    }
+}
+
+/// How messages name the database.
+fn database_name(config: &Config) -> String {
+    match &config.database.url {
+        Some(DatabaseUrl::Postgres(_)) => "the PostgreSQL database".to_owned(),
+        _ => format!("the database {}", database_path(config).display()),
     }
 }
 

@@ -195,6 +195,23 @@ impl TestDatabase {
         SqlOptions::postgres(self.url())
     }
 
+    /// Runs statements that no store has, each of them by itself.
+    pub async fn execute(&self, statements: &str) {
+        let session = connect(self.url(), 1).await;
+        run(&session, statements).await;
+        session.close().await.unwrap();
+    }
+
+    /// The number that a query finds.
+    pub async fn number(&self, query: &str) -> i64 {
+        let session = connect(self.url(), 1).await;
+        let select = format!("SELECT ({query})::bigint AS number");
+        let select = Statement::from_string(sea_orm::DbBackend::Postgres, select);
+        let row = session.query_one_raw(select).await.unwrap().unwrap();
+        session.close().await.unwrap();
+        row.try_get("", "number").unwrap()
+    }
+
     /// A pool of sessions, for statements that no store has.
     pub async fn connect(&self) -> DatabaseConnection {
         connect(self.url(), 2).await

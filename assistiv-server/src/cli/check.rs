@@ -6,12 +6,16 @@ use super::{CliError, terminal};
 use crate::config::{Config, reference_markdown};
 use crate::node;
 
-/// Validates everything that can be told without the database, and changes nothing.
-pub(super) fn run(config: Result<Config, CliError>, json: bool) -> Result<ExitCode, CliError> {
+/// Validates everything that can be told without starting, and changes nothing.
+pub(super) async fn run(
+    config: Result<Config, CliError>,
+    json: bool,
+) -> Result<ExitCode, CliError> {
     let problems: Vec<String> = match config {
         Ok(config) => {
             let mut problems = node::problems(&config);
             problems.extend(port_problem(&config));
+            problems.extend(node::database_problems(&config).await);
             problems
         }
         Err(CliError::Configuration(problems)) => {

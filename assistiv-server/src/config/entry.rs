@@ -8,7 +8,7 @@ use super::problem::{Problem, ProblemKind};
 use super::reference;
 use super::schema::{self, ENV_PREFIX, Found};
 use super::source::Source;
-use super::value::Raw;
+use super::value::{Raw, without_password};
 
 /// One value that was given for a known key.
 pub(super) struct Entry {
@@ -71,7 +71,8 @@ pub(super) fn from_flags(flags: &[(String, String)], problems: &mut Vec<Problem>
             }
         };
         let source = Source::Flag(found.key.flag_for(&found.path));
-        if found.key.secret && !reference::is_reference(text) {
+        let is_secret = found.key.secret || without_password(text) != *text;
+        if is_secret && !reference::is_reference(text) {
             let message = "secrets must not be arguments, which other users of the machine can \
                            see: give file:PATH or env:NAME";
             problems.push(Problem::new(ProblemKind::BadValue, source, message).about(found.path));

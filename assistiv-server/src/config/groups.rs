@@ -33,8 +33,20 @@ pub struct Server {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Database {
-    /// A `sqlite://` URL; `None` means a SQLite file in [`Server::data_dir`].
-    pub url: Option<String>,
+    /// Where it is; `None` means a SQLite file in [`Server::data_dir`].
+    pub url: Option<DatabaseUrl>,
+    /// How many connections to PostgreSQL are open at the most, or how many read from SQLite; by
+    /// the number of cores unless given.
+    pub max_connections: Option<u32>,
+}
+
+/// The address of a database.
+#[derive(Clone, Debug)]
+pub enum DatabaseUrl {
+    /// A file.
+    Sqlite(PathBuf),
+    /// A database of a PostgreSQL server. The URL may have a password in it.
+    Postgres(SecretString),
 }
 
 /// `security.*`

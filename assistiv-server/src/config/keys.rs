@@ -11,7 +11,7 @@ use super::value::Fault;
 use KeyDefault::{Absent, Value};
 
 const ADDRESS: &str = "an address such as 127.0.0.1:8080";
-const DATABASE: &str = "a URL such as sqlite://./assistiv.db";
+const DATABASE: &str = "a URL such as sqlite://./assistiv.db or postgres://user@host/assistiv";
 const SECRET: &str = "a string";
 const URL: &str = "a URL such as https://gateway.example.com";
 const BYTES_MAX: usize = 1 << 30;
@@ -62,12 +62,22 @@ pub static KEYS: &[Key] = &[
         "database.url",
         "database-url",
         Absent("SQLite in `server.data_dir`"),
-        "`sqlite://…`",
+        "`sqlite://…` or `postgres://…`",
         |c, _, v| {
             set_some(
                 &mut c.database.url,
                 v.checked(DATABASE, parse::database_url),
             )
+        },
+    ),
+    key(
+        "database.max_connections",
+        "database-max-connections",
+        Absent("by cores"),
+        "connections to PostgreSQL at the most, from 5; on SQLite how many read at the same time",
+        |c, _, v| {
+            let count = v.integer(5..=1_000).map(|count| u32::try_from(count).ok());
+            set(&mut c.database.max_connections, count)
         },
     ),
     secret(

@@ -14,7 +14,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 use url::{Host, Url};
 
-use super::groups::Outbound;
+use super::groups::{DatabaseUrl, Outbound};
 
 /// Far above any sensible deadline, and small enough to be added to a point in time.
 const DURATION_MAX: Duration = Duration::from_secs(168 * 60 * 60);
@@ -118,12 +118,20 @@ pub(super) fn base_url_text(text: &str) -> Result<String, String> {
     base_url(text).map(|_| text.to_owned())
 }
 
-/// The only database of this version.
-pub(super) fn database_url(text: &str) -> Result<String, String> {
-    match text.strip_prefix("sqlite://") {
-        Some("") => Err("names no file, such as in sqlite://./assistiv.db".to_owned()),
-        Some(_) => Ok(text.to_owned()),
-        None => Err("must start with sqlite://, PostgreSQL is not in this version".to_owned()),
+/// A file of SQLite, or a database of PostgreSQL. No reason quotes the text: it may have a password
+/// in it.
+pub(super) fn database_url(text: &str) -> Result<DatabaseUrl, String> {
+    match text.split_once("://") {
+        Some(("sqlite", "")) => Err("names no file, such as in sqlite://./assistiv.db".to_owned()),
+        Some(("sqlite", path)) => Ok(DatabaseUrl::Sqlite(path.into())),
+        Some(("postgres" | "postgresql", _)) if !cfg!(feature = "postgres") => {
+            Err("names PostgreSQL, which this program was built without".to_owned())
+        }
+        Some(("postgres" | "postgresql", "")) => {
+            Err("names no server, such as in postgres://user:password@host/assistiv".to_owned())
+        }
+        Some(("postgres" | "postgresql", _)) => Ok(DatabaseUrl::Postgres(text.into())),
+        _ => Err("must start with sqlite:// or postgres://".to_owned()),
     }
 }
 
@@ -279,15 +287,14 @@ mod tests {
     }
 
     #[test]
-    fn only_sqlite_is_a_database() {
-        assert!(database_url("sqlite://./a.db").is_ok());
-        assert!(database_url("sqlite://").is_err());
-        for other in ["postgres://u:p@h/d", "mysql://h", "sqlite:a.db", ""] {
-            let reason = database_url(other).unwrap_err();
-            assert!(
-                reason.contains("PostgreSQL is not in this version"),
-                "{reason}"
-            );
+    fn a_database_is_a_file_or_a_server() {
+        let file = database_url("sqlite://./a.db");
+        assert!(matches!(file, Ok(DatabaseUrl::Sqlite(path)) if path == PathBuf::from("./a.db")));
+        for server in ["postgres://u:p@h/d", "postgresql://h/d?sslmode=require"] {
+            assert!(matches!(database_url(server), Ok(DatabaseUrl::Postgres(_))));
+        }
+        for other in ["sqlite://", "postgres://", "mysql://h", "sqlite:a.db", ""] {
+            assert!(database_url(other).is_err(), "{other}");
         }
     }
 

@@ -270,16 +270,38 @@ fn a_secret_flag_is_a_reference() {
 }
 
 #[test]
-fn other_databases_are_not_in_this_version() {
+fn a_password_in_a_url_is_never_shown() {
     let (kind, text) = Setup::new()
-        .env("ASSISTIV_DATABASE__URL", "postgres://u:hush@h/d")
+        .env("ASSISTIV_DATABASE__URL", "mysql://u:hush@h/d")
         .problem();
     assert_eq!(kind, ProblemKind::BadValue);
-    assert!(text.contains("PostgreSQL is not in this version") && !text.contains("hush"));
+    assert!(text.contains("postgres://") && !text.contains("hush"));
     let config = Setup::new()
-        .flag("database.url", "sqlite://./a.db")
+        .env(
+            "ASSISTIV_DATABASE__URL",
+            "postgres://u:hush@h/d?sslmode=require",
+        )
         .config();
-    assert_eq!(config.database.url.as_deref(), Some("sqlite://./a.db"));
+    assert_eq!(
+        shown(&config, "database.url"),
+        pair(
+            "postgres://u:(hidden)@h/d?sslmode=require",
+            "ASSISTIV_DATABASE__URL"
+        )
+    );
+    assert!(!format!("{config:?}").contains("hush"));
+    let (kind, text) = Setup::new()
+        .flag("database.url", "postgres://u:hush@h/d")
+        .problem();
+    assert_eq!(kind, ProblemKind::BadValue);
+    assert!(text.contains("must not be arguments") && !text.contains("hush"));
+    let config = Setup::new()
+        .flag("database.url", "postgres://u@h/d")
+        .config();
+    assert_eq!(
+        shown(&config, "database.url"),
+        pair("postgres://u@h/d", "--database-url")
+    );
 }
 
 #[test]

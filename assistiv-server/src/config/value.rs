@@ -81,14 +81,42 @@ impl Raw {
     /// The value on one line.
     pub(super) fn shown(&self) -> String {
         match self {
-            Self::Text(text) | Self::String(text) | Self::Integer(text) | Self::Float(text) => {
-                text.clone()
-            }
+            Self::Text(text) | Self::String(text) => without_password(text),
+            Self::Integer(text) | Self::Float(text) => text.clone(),
             Self::Bool(value) => value.to_string(),
             Self::List(items) => items.join(", "),
             Self::Other(name) => (*name).to_owned(),
         }
     }
+}
+
+/// A URL without the password in it; any other text as it is.
+pub(super) fn without_password(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return text.to_owned();
+    };
+    let (address, query) = match rest.split_once('?') {
+        Some((address, query)) => (address, Some(query)),
+        None => (rest, None),
+    };
+    let authority_end = address.find('/').unwrap_or(address.len());
+    // A password may have an `@` in it that was not encoded.
+    let user_end = address[..authority_end].rfind('@');
+    let password = user_end.and_then(|end| Some(address[..end].find(':')? + 1..end));
+    let mut shown = format!("{scheme}://{address}");
+    if let Some(password) = password {
+        let begin = scheme.len() + "://".len();
+        shown.replace_range(begin + password.start..begin + password.end, "(hidden)");
+    }
+    if let Some(query) = query {
+        let parts = query.split('&').map(|part| match part.split_once('=') {
+            Some(("password", _)) => "password=(hidden)",
+            _ => part,
+        });
+        shown.push('?');
+        shown.push_str(&parts.collect::<Vec<_>>().join("&"));
+    }
+    shown
 }
 
 // === impl Input ===

@@ -26,6 +26,18 @@ pub struct SchemaState {
     pub unknown: Vec<String>,
 }
 
+/// An error with all that led to it, on one line.
+fn with_causes(error: &StoreError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
 impl SqlStore {
     /// Opens a database for reading alone: no lock is taken and no schema changed.
     ///
@@ -47,6 +59,37 @@ impl SqlStore {
                 is_in_use: None,
             }),
         }
+    }
+
+    /// What would keep [`SqlStore::open`] from opening a database, all at once; changes nothing. A
+    /// SQLite file that is not there yet is no problem.
+    pub async fn problems(options: SqlOptions) -> Vec<String> {
+        match &options.target {
+            #[cfg(feature = "sqlite")]
+            Target::Sqlite(path) if !path.exists() => return Vec::new(),
+            #[cfg(feature = "sqlite")]
+            Target::Sqlite(_) => {}
+            #[cfg(feature = "postgres")]
+            Target::Postgres(url) => match super::postgres::problems(url).await {
+                Ok(problems) if problems.is_empty() => {}
+                Ok(problems) => return problems,
+                Err(error) => return vec![with_causes(&error)],
+            },
+        }
+        let schemas = async {
+            let inspection = Self::inspect(options).await?;
+            let schemas = inspection.store.schemas().await?;
+            inspection.store.close().await?;
+            Ok::<_, StoreError>((schemas, inspection.is_in_use))
+        };
+        let (schemas, is_in_use) = match schemas.await {
+            Ok(found) => found,
+            Err(error) => return vec![with_causes(&error)],
+        };
+        let newer = schemas.iter().flat_map(|schema| &schema.unknown);
+        let newer = newer.map(|name| migrations::SchemaTooNew { name: name.clone() }.to_string());
+        let in_use = (is_in_use == Some(true)).then(|| "another process uses it".to_owned());
+        newer.chain(in_use).collect()
     }
 
     /// What the schemas say of themselves.

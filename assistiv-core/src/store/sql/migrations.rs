@@ -16,7 +16,7 @@ use std::collections::HashSet;
 
 use sea_orm::sea_query::{ColumnDef, Order, Query};
 use sea_orm::{ConnectionTrait, DatabaseConnection};
-use sea_orm_migration::{MigrationTrait, MigratorTrait};
+use sea_orm_migration::{MigrationTrait, MigratorTrait, SchemaManager};
 
 use super::error::failed;
 use super::inspect::SchemaState;
@@ -28,8 +28,8 @@ struct Migrator;
 /// database.
 #[derive(Debug, thiserror::Error)]
 #[error("the database has a newer schema than this program: it has migration `{name}`")]
-struct SchemaTooNew {
-    name: String,
+pub(super) struct SchemaTooNew {
+    pub(super) name: String,
 }
 
 impl MigratorTrait for Migrator {
@@ -99,7 +99,13 @@ async fn state<M: MigratorTrait>(
         .column("version")
         .from(M::migration_table_name())
         .order_by("version", Order::Asc);
-    let rows = db.query_all(&select).await.map_err(failed)?;
+    let table = M::migration_table_name().to_string();
+    let is_made = SchemaManager::new(db).has_table(table).await;
+    let rows = if is_made.map_err(failed)? {
+        db.query_all(&select).await.map_err(failed)?
+    } else {
+        Vec::new()
+    };
     let applied = rows
         .iter()
         .map(|row| row.try_get_by_index(0).map_err(failed))

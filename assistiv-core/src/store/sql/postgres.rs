@@ -115,6 +115,11 @@ pub(super) async fn open(
     })))
 }
 
+/// What stands against a server; changes nothing.
+pub(super) async fn problems(url: &SecretString) -> Result<Vec<String>, StoreError> {
+    verify::problems(&connect::parse(url)?).await
+}
+
 /// Connects for reading alone.
 pub(super) async fn open_read_only(url: &SecretString) -> Result<SqlStore, StoreError> {
     let options = connect::parse(url)?;

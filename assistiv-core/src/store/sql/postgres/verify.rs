@@ -64,6 +64,21 @@ const FACTS: &str = "SELECT current_setting('server_version_num')::int AS versio
 
 /// Refuses a server that may lose what it has acknowledged, or that cannot be worked with.
 pub(super) async fn verify(options: &PgConnectOptions) -> Result<(), StoreError> {
+    let unfit = unfit(options).await?;
+    if unfit.is_empty() {
+        Ok(())
+    } else {
+        Err(StoreError::unavailable(Refused(unfit)))
+    }
+}
+
+/// The same as texts, one for each problem.
+pub(super) async fn problems(options: &PgConnectOptions) -> Result<Vec<String>, StoreError> {
+    let unfit = unfit(options).await?;
+    Ok(unfit.iter().map(ToString::to_string).collect())
+}
+
+async fn unfit(options: &PgConnectOptions) -> Result<Vec<Unfit>, StoreError> {
     let mut unfit = Vec::new();
     let mut session = options.connect().await.map_err(StoreError::unavailable)?;
     let facts = Facts::read(&mut session)
@@ -76,11 +91,7 @@ pub(super) async fn verify(options: &PgConnectOptions) -> Result<(), StoreError>
     unfit.extend(pooled.then_some(Unfit::TransactionPooler));
     // Whatever comes of it: nothing was done in the session.
     let _ = session.close().await;
-    if unfit.is_empty() {
-        Ok(())
-    } else {
-        Err(StoreError::unavailable(Refused(unfit)))
-    }
+    Ok(unfit)
 }
 
 // === impl Facts ===
