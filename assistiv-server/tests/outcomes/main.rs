@@ -11,6 +11,7 @@ mod charge;
 mod client;
 mod clients;
 mod hygiene;
+mod logs;
 mod money;
 mod provider_faults;
 mod refusals;
