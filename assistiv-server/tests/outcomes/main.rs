@@ -12,6 +12,7 @@ mod claude;
 mod client;
 mod clients;
 mod hygiene;
+mod logs;
 mod money;
 mod provider_faults;
 mod refusals;

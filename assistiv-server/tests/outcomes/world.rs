@@ -1,12 +1,14 @@
 //! A server with one platform and one end user, in front of a mock provider.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use assistiv_core::Gateway;
 use assistiv_core::auth::{KeyKind, PresentedKey};
 use assistiv_core::billing::{BudgetOf, EntryKind, ReadBudget};
 use assistiv_core::id::{EndUserId, PlatformId};
+use assistiv_core::logs::{BillingStatus, ListLogs, LogFilter};
 use assistiv_core::store::Page;
 use assistiv_core::tenancy::EndUserRef;
 use assistiv_server::config::Config;
@@ -50,7 +52,7 @@ pub(crate) struct World {
     setup: Setup,
     stop: CancellationToken,
     serving: JoinHandle<()>,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 /// Somebody with a key.
@@ -101,7 +103,7 @@ impl World {
             setup,
             stop,
             serving,
-            _dir: dir,
+            dir,
         };
         let balance = dollars(world.setup.wallet);
         world.platform = world.make_platform("Acme", &balance).await;
@@ -222,6 +224,7 @@ impl World {
             })
             .collect();
         assert_eq!(found, expected);
+        self.logged(expected).await;
         let balance = ledger.wallet(&scope).await.unwrap().balance.get();
         let cost: i64 = expected.iter().map(Charge::cost).sum();
         assert_eq!(balance, self.setup.wallet - cost, "the wallet");
@@ -245,6 +248,44 @@ impl World {
             i64::try_from(tokens).unwrap(),
             "in tokens"
         );
+    }
+
+    /// Checks that the billed rows of the request log say what the ledger says, call by call.
+    async fn logged(&self, expected: &[Charge]) {
+        let local = self.gateway.local_operator();
+        let platform: PlatformId = self.platform.id.parse().unwrap();
+        let cost: i64 = expected.iter().map(Charge::cost).sum();
+        let wait = async {
+            loop {
+                let filter = LogFilter {
+                    billing_status: Some(BillingStatus::Billed),
+                    ..LogFilter::default()
+                };
+                let page = Page {
+                    page: 1,
+                    limit: 100,
+                };
+                let listed = self
+                    .gateway
+                    .logs()
+                    .run(&local, platform, ListLogs { filter, page })
+                    .await
+                    .unwrap();
+                let logged: i64 = listed.rows.iter().map(|row| row.cost.get()).sum();
+                if listed.total == expected.len() as u64 && logged == cost {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait)
+            .await
+            .expect("the request log agrees with the ledger");
+    }
+
+    /// Where the server keeps its files.
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("data")
     }
 
     /// Checks that so many requests reached the provider.
