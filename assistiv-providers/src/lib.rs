@@ -31,4 +31,5 @@ mod scrub;
 #[cfg(feature = "reqwest")]
 pub mod transport;
 #[cfg(all(test, any(feature = "anthropic", feature = "openai")))]
+#[expect(clippy::unwrap_used, reason = "what tests run on")]
 mod vectors;

@@ -179,11 +179,14 @@ impl EntryKind {
         }
     }
 
+    /// The kinds that concern the display ledger alone, also where they move nothing.
+    pub const ON_DISPLAY: [Self; 3] = [Self::Display, Self::DisplayTopUp, Self::DisplayAdjustment];
+
     /// What an entry is called where a budget is shown.
     pub const fn budget_type(self) -> &'static str {
         match self {
             Self::OpeningBalance => "opening_balance",
-            Self::BudgetTopUp | Self::TopUp => "topup",
+            Self::BudgetTopUp | Self::TopUp | Self::DisplayTopUp => "topup",
             Self::Debit | Self::Charge => "debit",
             Self::Suspend => "suspend",
             Self::Unsuspend => "unsuspend",

@@ -170,11 +170,10 @@ impl LedgerEntry {
             return vec![LedgerPart::Main];
         };
         let moved = |amounts: &Amounts| (amounts.usd, amounts.tokens) != Default::default();
-        let display = self.kind == EntryKind::Display
-            || !legs.remaining.display.is_zero()
-            || !legs.limit.display.is_zero();
-        let main = self.kind != EntryKind::Display
-            && (!display || moved(&legs.remaining) || moved(&legs.limit));
+        let on_display = EntryKind::ON_DISPLAY.contains(&self.kind);
+        let display =
+            on_display || !legs.remaining.display.is_zero() || !legs.limit.display.is_zero();
+        let main = !on_display && (!display || moved(&legs.remaining) || moved(&legs.limit));
         let shown = [(LedgerPart::Display, display), (LedgerPart::Main, main)];
         shown
             .into_iter()

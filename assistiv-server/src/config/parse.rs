@@ -208,6 +208,8 @@ pub(super) fn is_slug(text: &str) -> bool {
 mod tests {
     use secrecy::ExposeSecret as _;
 
+    use std::path::Path;
+
     use super::*;
 
     #[test]
@@ -289,7 +291,7 @@ mod tests {
     #[test]
     fn a_database_is_a_file_or_a_server() {
         let file = database_url("sqlite://./a.db");
-        assert!(matches!(file, Ok(DatabaseUrl::Sqlite(path)) if path == PathBuf::from("./a.db")));
+        assert!(matches!(file, Ok(DatabaseUrl::Sqlite(path)) if path == Path::new("./a.db")));
         for server in ["postgres://u:p@h/d", "postgresql://h/d?sslmode=require"] {
             assert!(matches!(database_url(server), Ok(DatabaseUrl::Postgres(_))));
         }

@@ -45,7 +45,7 @@ fn effort_is_told_in_each_models_own_way() {
             json!({ "type": "disabled" }),
             Value::Null,
         ),
-        (FOUR_SIX, "xhigh", summarized.clone(), json!("max")),
+        (FOUR_SIX, "xhigh", summarized, json!("max")),
         (FOUR_FIVE, "none", Value::Null, Value::Null),
         (
             FOUR_FIVE,

@@ -108,7 +108,7 @@ impl Rows {
         if self.of == EntriesOf::Wallet {
             return self.entries.clone();
         }
-        let is_display = Column::Kind.eq(EntryKind::Display as i16);
+        let is_display = Column::Kind.is_in(EntryKind::ON_DISPLAY.map(|kind| kind as i16));
         let moves = |columns: &[Column]| {
             let moved = |any: Condition, column: &Column| any.add(column.ne(0));
             columns.iter().fold(Condition::any(), moved)
