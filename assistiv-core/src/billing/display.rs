@@ -108,6 +108,10 @@ impl EndUserWallet {
     /// What is wrong with it, for people. A member that is not known is an error: a filter with a slip in its name
     /// would charge for everything.
     pub fn read(json: &RawJson) -> Result<Self, String> {
+        // An array would be read member by member, in the order of the fields.
+        if !json.get().trim_start().starts_with('{') {
+            return Err("must be an object".to_owned());
+        }
         let wallet: Self = json.read().map_err(|error| error.to_string())?;
         let length = wallet.unit.chars().count();
         if length == 0 || length > UNIT_LENGTH_MAX || wallet.unit.chars().any(char::is_control) {

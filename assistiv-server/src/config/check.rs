@@ -164,7 +164,13 @@ mod tests {
                 "billing.gate_timeout: must be less than",
             ),
         ] {
-            let (kind, problem) = Setup::new().flag(key, value).problem();
+            let setup = Setup::new().flag(key, value);
+            // A heartbeat that is too long for the ttl would also be longer than this wait.
+            let setup = match key {
+                "billing.heartbeat" => setup.flag("billing.recall_wait", "3s"),
+                _ => setup,
+            };
+            let (kind, problem) = setup.problem();
             assert_eq!(kind, ProblemKind::Conflict);
             assert!(problem.contains(text), "{problem}");
         }

@@ -73,7 +73,7 @@ async fn a_call_has_a_row() {
         json!({
             "id": answer.header("x-assistiv-log-id").unwrap(),
             "platform_id": world.platform.id, "end_user_id": world.end_user.id,
-            "request_type": "chat.completion", "provider_model_id": "gpt-4o-mini-2024-07-18",
+            "request_type": "chat.completion", "provider_model_id": "gpt-4o-mini",
             "prompt_tokens": 120, "completion_tokens": 45, "total_tokens": 165,
             // 0.15 and 0.60 dollars a million tokens.
             "estimated_cost_usd": "0.000045", "status": "success", "error_message": null,
@@ -164,7 +164,7 @@ async fn a_failed_provider_has_an_unbilled_row() {
             json!({
                 "prompt_tokens": 0, "completion_tokens": 0, "estimated_cost_usd": "0.000000",
                 "status": "error", "billing_status": "unbilled",
-                "end_user_id": world.end_user.id, "provider_model_id": "gpt-4o-mini-2024-07-18",
+                "end_user_id": world.end_user.id, "provider_model_id": "gpt-4o-mini",
             }),
         );
         assert_eq!(row["metadata"]["reason"], reason);
@@ -277,7 +277,7 @@ async fn rows_are_filtered_and_summed() {
         (format!("?end_user_id={user}&status=success"), 1),
         ("?model=gpt-4o-mini&limit=2".to_owned(), 3),
         // An alias of the model.
-        ("?model=gpt-4o-mini-2024-07-18".to_owned(), 3),
+        ("?model=gpt-4o-mini".to_owned(), 3),
         ("?model=echo".to_owned(), 0),
         ("?request_type=chat.completion".to_owned(), 3),
         ("?request_type=embedding".to_owned(), 0),

@@ -86,6 +86,8 @@ pub(crate) struct View {
     /// What calls in flight hold of the account that may come back, here and on other nodes.
     pub(crate) held: Amounts,
     pub(crate) policy: Option<AccountPolicy>,
+    /// What the account had unleased at the last lease.
+    pub(crate) free: Amounts,
 }
 
 /// Tells whether a policy that was read was overtaken by a message.
@@ -101,6 +103,16 @@ pub(crate) struct Quiet(u64);
 impl View {
     pub(crate) fn is_unknown(&self) -> bool {
         self.policy.is_none()
+    }
+
+    /// Whether what is short of `wanted` lies in the account for the asking: others were faster with the last grant.
+    pub(crate) fn has_more_for(&self, wanted: Amounts) -> bool {
+        let missing = |d: Dimension| wanted.get(d).saturating_sub(self.available.get(d));
+        let mut short = Dimension::ALL
+            .into_iter()
+            .filter(|d| self.enforced.contains(*d) && missing(*d) > 0)
+            .peekable();
+        short.peek().is_some() && short.all(|d| self.free.get(d) >= missing(d))
     }
 }
 
@@ -402,6 +414,7 @@ impl Slice {
                 .map_or(Dimensions::NONE, |policy| policy.enforce),
             held: state.held(),
             policy: state.policy,
+            free: state.free,
         }
     }
 

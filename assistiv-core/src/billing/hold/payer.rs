@@ -22,6 +22,8 @@ use crate::money::{DisplayUnits, Markup};
 const LAST_REQUEST_OUTPUT: u64 = 16;
 /// How often a call asks the accounts again before it gives up on a race with others.
 const ROUNDS_MAX: usize = 3;
+/// How often it asks while the accounts have what it lacks, and others are faster with each grant.
+const RACES_MAX: usize = 64;
 
 /// Who pays for a call.
 #[derive(Clone)]
@@ -218,7 +220,8 @@ impl Billing {
         if let Ok(on) = payer.reserve_first(full) {
             return Ok((*full, None, on));
         }
-        for _ in 0..ROUNDS_MAX {
+        let (mut rounds, mut races) = (0, 0);
+        while rounds < ROUNDS_MAX {
             self.ask_for(payer, full).await?;
             if let Ok(on) = payer.reserve(full) {
                 return Ok((*full, None, on));
@@ -230,9 +233,19 @@ impl Billing {
                 .any(View::is_unknown)
             {
                 // It was changed while this call was on its way.
+                rounds += 1;
                 continue;
             }
             blocked(&wallet, budget.as_ref())?;
+            let more = wallet.has_more_for(Amounts::usd(full.wallet))
+                || budget
+                    .as_ref()
+                    .is_some_and(|view| view.has_more_for(full.budget));
+            if more && races < RACES_MAX {
+                races += 1;
+                continue;
+            }
+            rounds += 1;
             let available = Available {
                 wallet: wallet.available,
                 budget: budget.map(|view| (view.available, view.enforced)),
