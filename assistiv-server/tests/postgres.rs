@@ -145,9 +145,9 @@ async fn two_servers_serve_one_database() {
     }
     let (status, seen) = one.ask("GET", &wallet, key, &Value::Null).await;
     assert_eq!(status, 200, "{seen}");
-    assert!(seen["balance_usd"].as_f64().unwrap() < 5.0, "{seen}");
+    assert!(seen["data"]["balance"].as_f64().unwrap() < 5.0, "{seen}");
     let (_, same) = other.ask("GET", &wallet, key, &Value::Null).await;
-    assert_eq!(seen["balance_usd"], same["balance_usd"]);
+    assert_eq!(seen["data"]["balance"], same["data"]["balance"]);
 
     // What one switches off the other refuses within a second.
     let user = format!("/v1/platforms/{platform}/end-users/{}", text("end_user_id"));
