@@ -2,7 +2,7 @@
 //!
 //! Anthropic API reference, "Messages", "Streaming messages" and "Errors", read on 2026-11-23. The caller's dialect
 //! is another one, so a request is written anew from the neutral conversation, and an answer is read into neutral
-//! events. What a model takes is data ([`model`]).
+//! events. What a model takes is data (the module `model`).
 
 mod answer;
 mod blocks;
