@@ -107,7 +107,7 @@ pub enum FundError {
     #[error("this end user is suspended; resume with PATCH …/budget {{\"is_suspended\": false}}")]
     BudgetSuspended,
     /// A limit is used up.
-    #[error("the end user's budget ({}) is used up; top it up with POST …/budget/topup{}", dimension.as_str(), until(resets_at))]
+    #[error("the end user's budget ({}) is used up; top it up with POST …/{}/topup{}", dimension.as_str(), ledger_of(*dimension), until(resets_at))]
     BudgetExhausted {
         /// Which limit.
         dimension: Dimension,
@@ -129,6 +129,14 @@ pub enum FundError {
         #[source]
         cause: Option<StoreError>,
     },
+}
+
+/// The ledger that a dimension is topped up in.
+const fn ledger_of(dimension: Dimension) -> &'static str {
+    match dimension {
+        Dimension::Usd | Dimension::Tokens => "budget",
+        Dimension::Display => "wallet",
+    }
 }
 
 fn until(resets_at: &Option<Timestamp>) -> String {

@@ -5,6 +5,7 @@
 //! apart from what is missing.
 
 mod charges;
+mod refunds;
 
 use serde_json::{Map, Value, json};
 
@@ -116,11 +117,31 @@ impl Patient<'_> {
         };
         vec![
             checked("secrets", self.secrets(&operator).await),
-            checked("ledger", self.ledger(&operator).await),
-            checked("charges", self.charges(&operator).await),
+            checked("ledger", self.ledger(&operator, None).await),
+            checked("charges", self.charges(&operator, None).await),
+            checked("refunds", self.refunds(&operator, None).await),
             checked("nodes", self.nodes(&operator).await),
+            checked("slots", self.loose_ends(&operator).await),
             self.clock(),
         ]
+    }
+
+    /// The checks that compare the books with themselves: all of them, or what came after the entry `since`.
+    ///
+    /// # Errors
+    /// The store's: what cannot be read is no difference.
+    pub(crate) async fn reconcile(
+        &self,
+        operator: &OperatorScope,
+        since: Option<i64>,
+    ) -> Result<Vec<Check>, StoreError> {
+        Ok(vec![
+            self.ledger(operator, since).await?,
+            self.charges(operator, since).await?,
+            self.refunds(operator, since).await?,
+            self.nodes(operator).await?,
+            self.loose_ends(operator).await?,
+        ])
     }
 
     /// Whether every sealed secret opens.
@@ -155,8 +176,15 @@ impl Patient<'_> {
     }
 
     /// Whether the entries of every account give its balance and its limits.
-    async fn ledger(&self, operator: &OperatorScope) -> Result<Check, StoreError> {
-        let accounts = self.stores.ledger.audit(operator).await?;
+    async fn ledger(
+        &self,
+        operator: &OperatorScope,
+        since: Option<i64>,
+    ) -> Result<Check, StoreError> {
+        let accounts = match since {
+            None => self.stores.ledger.audit(operator).await?,
+            Some(_) => self.stores.recon.audit_since_checkpoint(operator).await?,
+        };
         let mut findings = Findings::default();
         let mut mismatches = 0_u64;
         for account in &accounts {

@@ -5,7 +5,8 @@
 //! Whoever does must expect to see an event twice and receivers to drop the second one: its id is
 //! `<transaction id>:<type>`, so the same cause always gives the same id.
 //!
-//! What operators must hear of is told through `tracing`, under the names in [`operator`].
+//! What operators must hear of is told through `tracing`, under the names in [`operator`], and kept as events that
+//! belong to no platform.
 
 mod ledger;
 pub mod operator;
@@ -13,6 +14,7 @@ mod tenancy;
 
 pub use ledger::Owner;
 pub(crate) use ledger::about_entry;
+pub use operator::OperatorEvent;
 pub(crate) use tenancy::about_end_user;
 
 use std::fmt;
@@ -71,6 +73,18 @@ pub enum EventType {
     McpConnectionNeedsReauth,
     /// A connection works again.
     McpConnectionRecovered,
+    /// A call cost more than was held for it. For operators.
+    BillingOverrun,
+    /// A node was fenced. For operators.
+    BillingNodeFenced,
+    /// A node died, and whether answers that it charged were delivered cannot be proved. For operators.
+    BillingDeliveryUnconfirmed,
+    /// The database lost what it had acknowledged. For operators.
+    BillingHistoryLost,
+    /// The books are in a state that no rule leads to. For operators.
+    BillingInvariantViolated,
+    /// Sums of the books do not agree. For operators.
+    BillingReconciliationFailed,
 }
 
 /// The text is not the name of an event.
@@ -127,6 +141,13 @@ pub trait EventStore: Send + Sync + 'static {
         most: u32,
     ) -> Result<Vec<Event>, StoreError>;
 
+    /// Keeps what operators must hear of, where nothing else is written with it. Twice the same is kept once.
+    async fn tell_operators(
+        &self,
+        scope: &SweeperScope,
+        event: &OperatorEvent,
+    ) -> Result<(), StoreError>;
+
     /// Removes events that are older than [`KEPT_FOR`]; says how many.
     async fn prune_events(&self, scope: &SweeperScope) -> Result<u64, StoreError>;
 }
@@ -135,7 +156,7 @@ pub trait EventStore: Send + Sync + 'static {
 
 impl EventType {
     /// Every type.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 19] = [
         Self::BudgetToppedUp,
         Self::BudgetLowBalance,
         Self::BudgetSuspended,
@@ -149,6 +170,12 @@ impl EventType {
         Self::McpDisconnected,
         Self::McpConnectionNeedsReauth,
         Self::McpConnectionRecovered,
+        Self::BillingOverrun,
+        Self::BillingNodeFenced,
+        Self::BillingDeliveryUnconfirmed,
+        Self::BillingHistoryLost,
+        Self::BillingInvariantViolated,
+        Self::BillingReconciliationFailed,
     ];
 
     /// The name on the wire.
@@ -167,7 +194,26 @@ impl EventType {
             Self::McpDisconnected => "mcp.disconnected",
             Self::McpConnectionNeedsReauth => "mcp.connection.needs_reauth",
             Self::McpConnectionRecovered => "mcp.connection.recovered",
+            Self::BillingOverrun => operator::OVERRUN,
+            Self::BillingNodeFenced => operator::NODE_FENCED,
+            Self::BillingDeliveryUnconfirmed => operator::DELIVERY_UNCONFIRMED,
+            Self::BillingHistoryLost => operator::HISTORY_LOST,
+            Self::BillingInvariantViolated => operator::INVARIANT_VIOLATED,
+            Self::BillingReconciliationFailed => operator::RECONCILIATION_FAILED,
         }
+    }
+
+    /// Whether it is for operators alone: it belongs to no platform, and its platform is nobody's.
+    pub const fn is_for_operators(self) -> bool {
+        matches!(
+            self,
+            Self::BillingOverrun
+                | Self::BillingNodeFenced
+                | Self::BillingDeliveryUnconfirmed
+                | Self::BillingHistoryLost
+                | Self::BillingInvariantViolated
+                | Self::BillingReconciliationFailed
+        )
     }
 
     /// Whether a receiver that names no types gets it.

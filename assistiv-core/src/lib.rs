@@ -39,6 +39,7 @@ pub mod logs;
 pub mod money;
 pub mod prices;
 pub mod provider;
+pub mod recon;
 mod revisions;
 pub mod routing;
 mod runtime;

@@ -24,6 +24,7 @@ pub use crate::billing::LedgerStore;
 pub use crate::events::EventStore;
 pub use crate::logs::LogStore;
 pub use crate::prices::PriceStore;
+pub use crate::recon::ReconStore;
 
 /// The stores that a gateway works on. Replace one field, keep the rest.
 #[derive(Clone)]
@@ -38,6 +39,8 @@ pub struct Stores {
     pub ledger: Arc<dyn LedgerStore>,
     /// Versions of prices that operators have added.
     pub prices: Arc<dyn PriceStore>,
+    /// Runs of the reconciliation, and what they compare.
+    pub recon: Arc<dyn ReconStore>,
     /// The request log.
     pub logs: Arc<dyn LogStore>,
     /// What other nodes have changed.

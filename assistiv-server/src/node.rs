@@ -340,6 +340,8 @@ fn billing(config: &config::Billing) -> BillingOptions {
             config::UnconfirmedDelivery::Refund => UnconfirmedDelivery::Refund,
             config::UnconfirmedDelivery::Stands => UnconfirmedDelivery::Stands,
         },
+        recon_full: config.recon_full,
+        recon_incremental: config.recon_incremental,
         drain_max: config.drain_max,
         drain_concurrency: config.drain_concurrency,
         stream_max: config.stream_max,

@@ -7,6 +7,7 @@ mod epoch;
 mod heartbeat;
 mod late;
 mod leasing;
+mod news;
 mod recall;
 mod settling;
 mod slice;
@@ -31,13 +32,14 @@ use tokio_util::sync::CancellationToken;
 
 use self::directory::BudgetDirectory;
 use self::late::LateQueue;
+use self::news::News;
 use crate::auth::{EndUserScope, SweeperScope};
 use crate::billing::FundError;
 use crate::billing::account::Blocked;
 use crate::billing::options::{BillingOptions, OutagePolicy};
 use crate::billing::store::LedgerStore;
 use crate::clock::Clock;
-use crate::events::EventStore;
+use crate::events::{EventStore, OperatorEvent};
 use crate::id::{AccountId, EndUserId};
 use crate::runtime::Runtime;
 use crate::store::StoreError;
@@ -61,6 +63,7 @@ pub(crate) struct Engine {
     options: BillingOptions,
     epoch: ArcSwap<Epoch>,
     late: Arc<LateQueue>,
+    news: Arc<News>,
     budgets: BudgetDirectory,
     permits: Arc<Semaphore>,
     /// Another node has said something.
@@ -84,10 +87,13 @@ impl Billing {
         options: BillingOptions,
     ) -> Result<Self, StoreError> {
         let late = Arc::<LateQueue>::default();
-        let epoch = Arc::new(Epoch::register(&*store, &options, late.clone(), true).await?);
+        let news = Arc::<News>::default();
+        let kept = (late.clone(), news.clone());
+        let epoch = Arc::new(Epoch::register(&*store, &options, kept, true).await?);
         let engine = Arc::new(Engine {
             epoch: ArcSwap::new(epoch.clone()),
             late,
+            news,
             permits: Arc::new(Semaphore::new(options.queue_max)),
             budgets: BudgetDirectory::new(store.clone()),
             nudged: Arc::default(),
@@ -203,6 +209,11 @@ impl Engine {
         self.epoch.load_full()
     }
 
+    /// Keeps what operators must hear of, as soon as the database takes it.
+    pub(crate) fn tell_operators(&self, event: OperatorEvent) {
+        self.news.tell(event);
+    }
+
     /// The slice of an end user's budget, if there is an active one.
     pub(crate) async fn budget_slice(
         &self,
@@ -259,6 +270,11 @@ impl Engine {
         self.tasks.spawn(late::run(
             self.store.clone(),
             self.late.clone(),
+            self.closing.clone(),
+        ));
+        self.tasks.spawn(news::run(
+            self.events.clone(),
+            self.news.clone(),
             self.closing.clone(),
         ));
         let (engine, closing) = (weak(), self.closing.clone());

@@ -26,7 +26,7 @@ use super::meter::{Bill, Ending, Meter};
 use super::options::SuspendInflight;
 use super::store::OpenStream;
 use crate::error::Error;
-use crate::events::operator;
+use crate::events::{OperatorEvent, operator};
 use crate::id::LogId;
 use crate::json::RawObject;
 use crate::logs::{CallLog, Fate};
@@ -265,6 +265,8 @@ impl Held {
                 log_id = %self.log_id,
                 "a call cost more than was held for it"
             );
+            self.engine
+                .tell_operators(OperatorEvent::overrun(self.log_id));
         }
         let entry = self.entry(&bill);
         let cost_on_wallet = Amounts::usd(bill.legs.wallet);

@@ -135,6 +135,10 @@ pub struct BillingOptions {
     pub batch_max: usize,
     /// Authorisation is refused while the oldest waiting settlement is older than this.
     pub lane_stall: Duration,
+    /// How often the books are reconciled whole; zero for never.
+    pub recon_full: Duration,
+    /// How often what is new in the books is reconciled; zero for never.
+    pub recon_incremental: Duration,
 }
 
 impl Default for BillingOptions {
@@ -164,6 +168,8 @@ impl Default for BillingOptions {
             queue_max: 65_536,
             batch_max: 1_000,
             lane_stall: Duration::from_secs(2),
+            recon_full: Duration::from_hours(24),
+            recon_incremental: Duration::from_hours(1),
         }
     }
 }

@@ -42,8 +42,13 @@ struct Walk<'a> {
 }
 
 impl Patient<'_> {
-    /// Whether every charge is what its price says, every charge has its row, and the sums agree.
-    pub(super) async fn charges(&self, operator: &OperatorScope) -> Result<Check, StoreError> {
+    /// Whether every charge is what its price says, every charge has its row, and the sums agree. Sums are of
+    /// everything: they are not compared when only the charges after the entry `since` are looked at.
+    pub(super) async fn charges(
+        &self,
+        operator: &OperatorScope,
+        since: Option<i64>,
+    ) -> Result<Check, StoreError> {
         let scope = SweeperScope::engine();
         let logs = &self.stores.logs;
         let added = self.stores.prices.prices(&scope).await?;
@@ -52,7 +57,7 @@ impl Patient<'_> {
             prices: PriceBook::of(&self.catalogue.with_prices(added)),
             repaired_to: logs.repaired_to(&scope).await?,
             pruned_before: logs.pruned_before(&scope).await?,
-            after: 0,
+            after: since.unwrap_or(0),
             platforms: BTreeMap::new(),
             findings: Findings::default(),
             charges: 0,
@@ -61,6 +66,9 @@ impl Patient<'_> {
             wrong: 0,
         };
         walk.go_to_the_end(operator, &scope).await?;
+        if since.is_some() {
+            return walk.report(NanoUsd::ZERO);
+        }
         let before = walk.platforms.clone();
         let billed = logs.billed(operator).await?;
         // A gateway may have charged meanwhile; then the log's sum is between the two of the ledger.

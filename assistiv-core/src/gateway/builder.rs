@@ -19,6 +19,7 @@ use crate::llm_configs::LlmConfigs;
 use crate::logs::{LogOptions, LogPipeline, Logs, Repair, maintain};
 use crate::prices::PriceKeeper;
 use crate::provider::{Providers, Registered};
+use crate::recon::{self, ReconSchedule, Reconciler};
 use crate::routing::{Catalogue, CatalogueError, PlanLayer, ProviderSlug, Router};
 use crate::runtime::Runtime;
 use crate::secrets::{MasterKeyCipher, SecretCipher, SecretError};
@@ -27,6 +28,8 @@ use crate::store::{StoreError, Stores};
 use crate::tenancy::Tenancy;
 
 const CONCURRENT_CALLS: usize = 2_048;
+/// How long a run of the reconciliation may take before another node takes its place.
+const RECON_LEASE: Duration = Duration::from_hours(2);
 const TOUCH_EVERY: Duration = Duration::from_secs(10);
 
 /// Builds a [`Gateway`]. Everything has a default: an in-memory store, the built-in catalogue, a master key that
@@ -186,6 +189,17 @@ impl GatewayBuilder {
         );
         runtime.spawn(logs.clone().run(runtime.stopping()));
         runtime.spawn(maintain(repair, runtime.stopping()));
+        let reconciler = Reconciler {
+            stores: stores.clone(),
+            router: router.clone(),
+            clock: clock.clone(),
+            schedule: ReconSchedule {
+                full: billing.options().recon_full,
+                incremental: billing.options().recon_incremental,
+                lease: RECON_LEASE,
+            },
+        };
+        runtime.spawn(recon::run(reconciler, runtime.stopping()));
         let cut_streams = CancellationToken::new();
         // The path of a call. Each layer stands where the type it needs is made:
         let dispatch = Dispatch::new(

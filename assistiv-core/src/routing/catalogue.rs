@@ -299,15 +299,15 @@ impl Catalogue {
     }
 
     /// Every version of every price once, also where there is no route for it: those of the catalogue, then those
-    /// that were added. A version of the catalogue counts as made when it comes into force.
+    /// that were added. A version of the catalogue counts as made when its model came out.
     pub(crate) fn price_versions(&self) -> Vec<PriceVersion> {
         let mut seen = HashSet::new();
-        let of_catalogue = self.prices().map(|(_, route, price)| PriceVersion {
+        let of_catalogue = self.prices().map(|(model, route, price)| PriceVersion {
             provider: route.provider.clone(),
             provider_model_id: route.provider_model_id.clone(),
             price: price.clone(),
             note: None,
-            created_at: price.effective_from,
+            created_at: price.effective_from.min(model.released),
         });
         // Routes have the added ones, too.
         let is_added = |id: PriceId| self.added.iter().any(|version| version.price.id == id);

@@ -18,6 +18,7 @@ mod logs;
 mod low_balance;
 mod nodes;
 mod prices;
+mod recon;
 mod refunds;
 mod statement;
 mod tenancy;
@@ -68,6 +69,7 @@ struct State {
     nodes: Nodes,
     changes: Changes,
     prices: Vec<PriceVersion>,
+    recon: recon::Runs,
 }
 
 // === impl MemoryStore ===
@@ -125,6 +127,7 @@ impl From<MemoryStore> for Stores {
             llm_configs: store.clone(),
             ledger: store.clone(),
             prices: store.clone(),
+            recon: store.clone(),
             logs: store.clone(),
             events: store.clone(),
             changes: store,

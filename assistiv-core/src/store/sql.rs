@@ -33,6 +33,7 @@ mod migrations;
 mod postgres;
 mod prices;
 mod query;
+mod recon;
 mod retry;
 mod settings;
 #[cfg(feature = "sqlite")]
@@ -230,6 +231,7 @@ impl SqlStore {
             llm_configs: this.clone(),
             ledger: this.clone(),
             prices: this.clone(),
+            recon: this.clone(),
             logs: this.clone(),
             events: this.clone(),
             changes: this,

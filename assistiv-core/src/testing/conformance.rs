@@ -23,6 +23,7 @@ pub mod nodes;
 pub mod periods;
 pub mod platforms;
 pub mod prices;
+pub mod recon;
 pub mod refunds;
 pub mod statements;
 pub mod sweeps;
@@ -238,6 +239,16 @@ macro_rules! store_conformance {
                     an_overcharge_of_another_period_uses_nothing_below_zero,
                     a_removed_end_user_is_compensated,
                     a_rerating_is_recorded_once,
+                }
+                recon {
+                    one_of_many_reconciles,
+                    runs_are_due_by_their_schedule,
+                    a_run_that_is_left_makes_room,
+                    sums_go_on_from_the_checkpoint,
+                    differences_are_told_to_operators,
+                    refunds_are_found_with_what_they_give_back,
+                    what_ought_not_to_be_there_is_found,
+                    operators_are_told_once,
                 }
                 statements {
                     filtered_entries_keep_their_balances,

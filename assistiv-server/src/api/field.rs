@@ -180,18 +180,18 @@ pub(super) fn rates(json: &str) -> Read<(Rates, NanoUsd)> {
     let mut members = object(json)?;
     let per_call = match members.remove("per_call") {
         Some(amount) if !amount.is_null() => {
-            usd(amount.get()).map_err(|message| format!("`per_call` {message}"))?
+            usd(amount.get()).map_err(|message| format!("is not valid: `per_call` {message}"))?
         }
         _ => NanoUsd::ZERO,
     };
     for (bucket, rate) in &members {
         if !rate.is_null() {
             rate.read::<Rate>()
-                .map_err(|error| format!("`{bucket}` {error}"))?;
+                .map_err(|error| format!("is not valid: `{bucket}` {error}"))?;
         }
     }
     let text = serde_json::to_string(&members).map_err(|error| error.to_string())?;
-    let rates = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+    let rates = serde_json::from_str(&text).map_err(|error| format!("is not valid: {error}"))?;
     Ok((rates, per_call))
 }
 
@@ -208,7 +208,7 @@ pub(super) fn long_context(json: &str) -> Read<LongContext> {
         .and_then(|tokens| u64::try_from(tokens).ok())
         .ok_or("must have an `above_input_tokens` of at least 1")?;
     let (rates, per_call) = rates(members.get("rates").map_or("{}", |json| json.get()))
-        .map_err(|message| format!("`rates`: {message}"))?;
+        .map_err(|message| format!("is not valid: `rates` {message}"))?;
     if !per_call.is_zero() {
         return Err("`rates` must not have a `per_call`".to_owned());
     }

@@ -120,6 +120,10 @@ pub struct Billing {
     pub suspend_inflight: SuspendInflight,
     /// What happens to charges whose delivery cannot be proved.
     pub unconfirmed_delivery: UnconfirmedDelivery,
+    /// How often the books are reconciled whole; zero for never.
+    pub recon_full: Duration,
+    /// How often what is new in the books is reconciled; zero for never.
+    pub recon_incremental: Duration,
     /// How long an answer without its caller is read on; may be zero.
     pub drain_max: Duration,
     /// How many such answers are read at a time.
@@ -236,6 +240,8 @@ impl Default for Billing {
             on_exhausted: OnExhausted::default(),
             suspend_inflight: SuspendInflight::default(),
             unconfirmed_delivery: UnconfirmedDelivery::default(),
+            recon_full: Duration::from_hours(24),
+            recon_incremental: Duration::from_hours(1),
             drain_max: Duration::from_secs(60),
             drain_concurrency: 256,
             stream_max: Duration::from_secs(3_600),

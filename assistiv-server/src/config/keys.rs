@@ -251,6 +251,20 @@ pub static KEYS: &[Key] = &[
         |c, _, v| set(&mut c.billing.unconfirmed_delivery, v.choice()),
     ),
     key(
+        "billing.recon_full",
+        "billing-recon-full",
+        Value("24h"),
+        "how often the books are reconciled whole; `0s` for never",
+        |c, _, v| set(&mut c.billing.recon_full, v.duration()),
+    ),
+    key(
+        "billing.recon_incremental",
+        "billing-recon-incremental",
+        Value("1h"),
+        "how often what is new in the books is reconciled; `0s` for never",
+        |c, _, v| set(&mut c.billing.recon_incremental, v.duration()),
+    ),
+    key(
         "billing.drain_max",
         "billing-drain-max",
         Value("60s"),

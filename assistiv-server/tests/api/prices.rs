@@ -28,7 +28,7 @@ fn listed(app: &App) -> (String, Price, assistiv_core::id::ModelId) {
 
 fn body(model: &str, input: &str, output: &str) -> Value {
     json!({"provider": "openai", "provider_model_id": model, "effective_from": "2026-01-02T00:00:00Z",
-        "rates": {"input": input, "output": output, "per_call": 0.000001}, "note": "corrected"})
+        "rates": {"input": input, "output": output, "per_call": "0.000001"}, "note": "corrected"})
 }
 
 #[tokio::test]

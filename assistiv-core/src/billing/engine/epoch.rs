@@ -17,6 +17,7 @@ use uuid::Uuid;
 use super::Engine;
 use super::late::LateQueue;
 use super::leasing::{LeaseLane, LeaseQueue, Want, What};
+use super::news::News;
 use super::settling::{Operation, SettleLane, SettleQueue};
 use super::slice::Slice;
 use super::validity::Validity;
@@ -25,7 +26,7 @@ use crate::auth::SweeperScope;
 use crate::billing::amounts::Amounts;
 use crate::billing::options::BillingOptions;
 use crate::billing::store::{LedgerStore, Sweep};
-use crate::events::operator;
+use crate::events::{EventType, OperatorEvent, operator};
 use crate::id::{AccountId, NodeId};
 use crate::store::StoreError;
 
@@ -40,6 +41,7 @@ pub(crate) struct Epoch {
     pub(super) settling: SettleQueue,
     pub(super) leasing: LeaseQueue,
     late: Arc<LateQueue>,
+    news: Arc<News>,
     lost: CancellationToken,
     acted_on: AtomicI64,
     /// Asks for a heartbeat at once.
@@ -56,7 +58,7 @@ impl Epoch {
     pub(super) async fn register(
         store: &dyn LedgerStore,
         options: &BillingOptions,
-        late: Arc<LateQueue>,
+        (late, news): (Arc<LateQueue>, Arc<News>),
         sweep: bool,
     ) -> Result<Self, StoreError> {
         let scope = SweeperScope::engine();
@@ -76,6 +78,7 @@ impl Epoch {
             settling: SettleQueue::default(),
             leasing: LeaseQueue::default(),
             late,
+            news,
             lost: CancellationToken::new(),
             acted_on: AtomicI64::new(0),
             beat: Notify::new(),
@@ -106,6 +109,7 @@ impl Epoch {
                 why,
                 "the node was fenced"
             );
+            self.tell(EventType::BillingNodeFenced, Some(why));
             self.lost.cancel();
         }
     }
@@ -117,6 +121,7 @@ impl Epoch {
             node = self.node.0,
             "the database has lost history"
         );
+        self.tell(EventType::BillingHistoryLost, None);
         self.fence("the database has lost history");
     }
 
@@ -130,7 +135,13 @@ impl Epoch {
             why,
             "the node stops for good"
         );
+        self.tell(EventType::BillingInvariantViolated, Some(why));
         self.lost.cancel();
+    }
+
+    fn tell(&self, event_type: EventType, why: Option<&str>) {
+        self.news
+            .tell(OperatorEvent::of_node(event_type, self.node, why));
     }
 
     /// Sends an operation to lane A, or to where it goes when that is closed.
@@ -364,7 +375,8 @@ impl Engine {
     async fn register_anew(self: &Arc<Self>) -> Result<(), StoreError> {
         // Where others use the database they sweep what we left, when it is safe. Alone, it is ours to do.
         let sweep = !self.store.is_shared();
-        let epoch = Epoch::register(&*self.store, &self.options, self.late.clone(), sweep).await?;
+        let kept = (self.late.clone(), self.news.clone());
+        let epoch = Epoch::register(&*self.store, &self.options, kept, sweep).await?;
         let epoch = Arc::new(epoch);
         self.epoch.store(epoch.clone());
         self.begin(&epoch);

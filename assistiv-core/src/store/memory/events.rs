@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use super::MemoryStore;
 use crate::auth::SweeperScope;
 use crate::clock::Timestamp;
-use crate::events::{Event, EventCursor, EventStore, oldest_kept};
+use crate::events::{Event, EventCursor, EventStore, OperatorEvent, oldest_kept};
 use crate::store::StoreError;
 
 /// What was told, by time and the text of the id.
@@ -23,6 +23,17 @@ impl Outbox {
             let place = (event.created_at, event.id.to_string());
             self.0.insert(place, event);
         }
+    }
+
+    /// Adds an event unless it was told before.
+    pub(super) fn add_once(&mut self, event: Event) {
+        if !self.0.values().any(|told| told.id == event.id) {
+            self.add([event]);
+        }
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.0.len() as u64
     }
 }
 
@@ -42,6 +53,16 @@ impl EventStore for MemoryStore {
             .take(most as usize)
             .map(|(_, event)| event.clone())
             .collect())
+    }
+
+    async fn tell_operators(
+        &self,
+        _scope: &SweeperScope,
+        event: &OperatorEvent,
+    ) -> Result<(), StoreError> {
+        let event = event.at(self.now());
+        self.lock().books.outbox.add_once(event);
+        Ok(())
     }
 
     async fn prune_events(&self, _scope: &SweeperScope) -> Result<u64, StoreError> {

@@ -27,12 +27,14 @@ impl State {
 
         (node.seq[Lane::Settle as usize], node.delivered_seq) = (batch.seq, batch.delivered_seq);
         for stream in &batch.opened {
+            self.nodes.opened_at.entry(stream.log_id).or_insert(now);
             self.nodes
                 .streams
                 .insert(stream.log_id, (batch.node, stream.clone()));
         }
         for log_id in &batch.closed {
             self.nodes.streams.remove(log_id);
+            self.nodes.opened_at.remove(log_id);
         }
         for entry in &batch.entries {
             let posted_by = Some((batch.node, batch.seq));

@@ -10,6 +10,7 @@ use crate::billing::{
     UnconfirmedDelivery, UnconfirmedStatus,
 };
 use crate::clock::Timestamp;
+use crate::events::OperatorEvent;
 use crate::id::{AccountId, LogId, NodeId};
 use crate::store::StoreError;
 
@@ -17,6 +18,7 @@ use crate::store::StoreError;
 pub(super) struct Nodes {
     nodes: BTreeMap<NodeId, Node>,
     pub(super) streams: HashMap<LogId, (NodeId, OpenStream)>,
+    pub(super) opened_at: HashMap<LogId, Timestamp>,
 }
 
 pub(super) struct Node {
@@ -93,6 +95,19 @@ impl Nodes {
             .iter()
             .filter(|(id, node)| node.is_live(now) && Some(**id) != except)
             .all(|(_, node)| node.acked_control >= seq)
+    }
+
+    /// Streams that were opened before `at`.
+    pub(super) fn stale_streams(&self, at: Timestamp) -> Vec<(LogId, NodeId)> {
+        let opened = |call: &LogId| self.opened_at.get(call).is_some_and(|opened| *opened < at);
+        let mut stale: Vec<_> = self
+            .streams
+            .iter()
+            .filter(|(call, _)| opened(call))
+            .map(|(call, (node, _))| (*call, *node))
+            .collect();
+        stale.sort_unstable();
+        stale
     }
 
     pub(super) fn open_streams_on(&self, account: AccountId) -> u64 {
@@ -226,10 +241,18 @@ impl State {
             unconfirmed: listed.len() as u64,
         };
 
+        if swept.unconfirmed > 0 {
+            let event = OperatorEvent::unconfirmed(id, swept.unconfirmed);
+            self.books.outbox.add_once(event.at(now));
+        }
         if let Some(node) = self.nodes.nodes.get_mut(&id) {
             node.state = NodeState::Closed;
         }
         self.nodes.streams.retain(|_, (node, _)| *node != id);
+        let Nodes {
+            streams, opened_at, ..
+        } = &mut self.nodes;
+        opened_at.retain(|call, _| streams.contains_key(call));
         for entry in entries {
             self.books.post(entry);
         }

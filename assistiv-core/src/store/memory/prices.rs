@@ -134,7 +134,7 @@ impl Books {
             .map_err(out_of_range)
     }
 
-    fn history(
+    pub(super) fn history(
         &self,
         charge: &LedgerEntry,
         besides: Option<EntryId>,

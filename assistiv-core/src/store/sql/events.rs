@@ -8,7 +8,7 @@ use super::error::failed;
 use super::query::insert_rows;
 use super::{SqlStore, commit};
 use crate::auth::SweeperScope;
-use crate::events::{Event, EventCursor, EventStore, oldest_kept};
+use crate::events::{Event, EventCursor, EventStore, OperatorEvent, oldest_kept};
 use crate::store::StoreError;
 
 #[async_trait]
@@ -25,6 +25,16 @@ impl EventStore for SqlStore {
             .await
             .map_err(failed)?;
         rows.into_iter().map(event::Model::into_domain).collect()
+    }
+
+    async fn tell_operators(
+        &self,
+        _scope: &SweeperScope,
+        event: &OperatorEvent,
+    ) -> Result<(), StoreError> {
+        let txn = self.begin_write().await?;
+        insert(&txn, [event.at(self.now())]).await?;
+        commit(txn).await
     }
 
     async fn prune_events(&self, _scope: &SweeperScope) -> Result<u64, StoreError> {

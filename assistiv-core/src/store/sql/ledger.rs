@@ -1,7 +1,7 @@
 //! [`LedgerStore`] in SQL.
 
 pub(super) mod acts;
-mod audit;
+pub(super) mod audit;
 pub(super) mod controls;
 mod late;
 mod lease;
@@ -19,6 +19,9 @@ mod statement;
 mod sweep;
 mod unconfirmed;
 pub(super) mod write;
+
+pub(super) use self::nodes::before;
+pub(super) use self::rerate::histories;
 
 use std::time::Duration;
 

@@ -5,6 +5,7 @@
 
 mod acts;
 mod ledger;
+mod recon;
 mod tenancy;
 
 use std::path::Path;

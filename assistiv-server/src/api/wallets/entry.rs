@@ -45,7 +45,7 @@ impl<'a> EntryView<'a> {
             // A charge and its log row share their id.
             log_id: (entry.kind == EntryKind::Charge).then_some(entry.uid),
             end_user_id: entry.end_user_id,
-            reversed_transaction_id: entry.refers_to,
+            reversed_transaction_id: entry.reverses(),
             metadata: &entry.metadata,
         }
     }

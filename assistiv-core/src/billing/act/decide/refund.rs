@@ -147,6 +147,13 @@ impl Charged {
         }
     }
 
+    /// Whether refunds have given back more of a leg than stands on it.
+    pub(super) fn is_overrefunded(&self) -> bool {
+        let over = |given: i64, taken: i64| given > taken.max(0);
+        let on_budget = |d: &Dimension| over(self.refunded.get(*d), self.budget.get(*d));
+        over(self.to_wallet.get(), self.wallet.get()) || Dimension::ALL.iter().any(on_budget)
+    }
+
     /// What a refund covers on the budget's legs.
     fn covered_by(&self, refund: Refund) -> Result<Amounts, ActRefusal> {
         let left = self

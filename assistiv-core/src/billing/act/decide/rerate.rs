@@ -31,6 +31,25 @@ impl ChargeHistory {
     }
 }
 
+impl ChargeHistory {
+    /// What about the entry cannot be: more than one correction, or more given back on a leg than was taken
+    /// (invariant of `docs/ledger.md`).
+    pub fn contradiction(&self) -> Option<String> {
+        let corrections = self.linked.iter();
+        let corrections = corrections.filter(|entry| entry.kind == EntryKind::Correction);
+        if corrections.count() > 1 {
+            return Some("it was corrected more than once".to_owned());
+        }
+        match Charged::of(&self.charge, &self.linked, self.compensated) {
+            Ok(charged) if charged.is_overrefunded() => {
+                Some("more was given back than was taken".to_owned())
+            }
+            Ok(_) => None,
+            Err(_) => Some("what was given back left its range".to_owned()),
+        }
+    }
+}
+
 /// Decides the entry that gives `owed` back to an account.
 ///
 /// What is used of a budget does not fall below zero, as with refunds: what is owed beyond that is kept in the

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QuerySelect, Select,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, FromQueryResult, QueryFilter,
+    QuerySelect, Select,
 };
 
 use crate::auth::OperatorScope;
@@ -12,8 +13,8 @@ use crate::billing::{AccountAudit, Amounts};
 use crate::id::{AccountId, PlatformId};
 use crate::store::StoreError;
 use crate::store::sql::SqlStore;
-use crate::store::sql::entities::{account, budget, ledger, slot, stream};
-use crate::store::sql::error::failed;
+use crate::store::sql::entities::{account, budget, ledger, recon_mark, slot, stream};
+use crate::store::sql::error::{corrupt, failed};
 use crate::store::sql::query::sum;
 
 /// One row of sums for each account.
@@ -28,46 +29,109 @@ struct OfAccount {
 /// Amounts by account.
 pub(super) type ByAccount = HashMap<i64, Amounts>;
 
+/// Sums of entries: what remains, and the limits.
+type EntrySums = HashMap<i64, (Amounts, Amounts)>;
+
+/// Sums of the entries up to a checkpoint, by account.
+#[derive(Default)]
+pub(in crate::store::sql) struct Marks {
+    sums: EntrySums,
+    checkpoint: i64,
+}
+
+impl Marks {
+    pub(in crate::store::sql) fn new(
+        rows: impl IntoIterator<Item = recon_mark::Model>,
+        checkpoint: i64,
+    ) -> Self {
+        let sums = rows.into_iter().map(|row| {
+            let remaining = Amounts::from_raw(row.rem_usd, row.rem_tokens, row.rem_display);
+            let limit = Amounts::from_raw(row.lim_usd, row.lim_tokens, row.lim_display);
+            (row.account_id, (remaining, limit))
+        });
+        Self {
+            sums: sums.collect(),
+            checkpoint,
+        }
+    }
+}
+
+/// The sums of the entries after `from`, up to `to`.
+pub(in crate::store::sql) async fn entry_sums(
+    db: &impl ConnectionTrait,
+    scope: &OperatorScope,
+    from: i64,
+    to: Option<i64>,
+) -> Result<EntrySums, StoreError> {
+    use ledger::Column;
+    let entries = || {
+        let mut entries = ledger::Entity::all(scope);
+        if from > 0 {
+            entries = entries.filter(Column::Id.gt(from));
+        }
+        match to {
+            Some(to) => entries.filter(Column::Id.lte(to)),
+            None => entries,
+        }
+    };
+    let of_wallets = (
+        Column::WalletAccountId,
+        [Some(Column::WalletUsd), None, None],
+    );
+    let mut remains = by_account(db, entries(), of_wallets).await?;
+    let remaining = [Column::RemUsd, Column::RemTokens, Column::RemDisplay].map(Some);
+    let of_budgets = |columns| (Column::BudgetAccountId, columns);
+    remains.extend(by_account(db, entries(), of_budgets(remaining)).await?);
+    let limit = [Column::LimUsd, Column::LimTokens, Column::LimDisplay].map(Some);
+    let limits = by_account(db, entries(), of_budgets(limit)).await?;
+    let limit_of = |id: &i64| limits.get(id).copied().unwrap_or_default();
+    let sums = remains.into_iter();
+    Ok(sums.map(|(id, sum)| (id, (sum, limit_of(&id)))).collect())
+}
+
 /// The sums of every account, in one snapshot.
 pub(super) async fn audit(
     store: &SqlStore,
     scope: &OperatorScope,
 ) -> Result<Vec<AccountAudit>, StoreError> {
-    use ledger::Column;
     let txn = store.begin_read().await?;
-    let accounts = account::Entity::all(scope)
-        .all(&txn)
-        .await
-        .map_err(failed)?;
-    let slots = by_account(&txn, slot::Entity::all(scope), slot_sums()).await?;
-    let entries = || ledger::Entity::all(scope);
-    let of_wallets = (
-        Column::WalletAccountId,
-        [Some(Column::WalletUsd), None, None],
-    );
-    let mut in_ledger = by_account(&txn, entries(), of_wallets).await?;
-    let remaining = [Column::RemUsd, Column::RemTokens, Column::RemDisplay].map(Some);
-    let of_budgets = |columns| (Column::BudgetAccountId, columns);
-    in_ledger.extend(by_account(&txn, entries(), of_budgets(remaining)).await?);
-    let limit = [Column::LimUsd, Column::LimTokens, Column::LimDisplay].map(Some);
-    let ledger_limits = by_account(&txn, entries(), of_budgets(limit)).await?;
-    let budgets = budget::Entity::all(scope).all(&txn).await.map_err(failed)?;
+    audit_in(&txn, scope, &Marks::default()).await
+}
+
+/// The sums of every account, as the snapshot has them, with the entries up to a checkpoint as they were summed
+/// before.
+pub(in crate::store::sql) async fn audit_in(
+    txn: &DatabaseTransaction,
+    scope: &OperatorScope,
+    marks: &Marks,
+) -> Result<Vec<AccountAudit>, StoreError> {
+    let accounts = account::Entity::all(scope).all(txn).await.map_err(failed)?;
+    let slots = by_account(txn, slot::Entity::all(scope), slot_sums()).await?;
+    let in_ledger = entry_sums(txn, scope, marks.checkpoint, None).await?;
+    let budgets = budget::Entity::all(scope).all(txn).await.map_err(failed)?;
     let limits: ByAccount = budgets
         .iter()
         .map(|row| (row.account_id, row.limits()))
         .collect();
-    let open_streams = open_streams(&txn, scope).await?;
+    let open_streams = open_streams(txn, scope).await?;
 
     let of = |sums: &ByAccount, id: i64| sums.get(&id).copied().unwrap_or_default();
     let line = |row: account::Model| {
-        let ledger_limits = of(&ledger_limits, row.id);
+        let sums_of = |sums: &EntrySums| sums.get(&row.id).copied().unwrap_or_default();
+        let ((marked, marked_limits), (new, new_limits)) =
+            (sums_of(&marks.sums), sums_of(&in_ledger));
+        let plus = |a: Amounts, b: Amounts| {
+            let sum = a.checked_add(b);
+            sum.map_err(|_| corrupt("the sum of an account's entries left its range"))
+        };
+        let ledger_limits = plus(marked_limits, new_limits)?;
         Ok(AccountAudit {
             account: AccountId(row.id),
             kind: row.kind()?,
             platform_id: PlatformId::from_uuid(row.platform_id),
             free: row.free(),
             slots: of(&slots, row.id),
-            ledger: of(&in_ledger, row.id),
+            ledger: plus(marked, new)?,
             ledger_limits,
             // Of a budget that was removed with its end user nothing is left to compare with.
             limits: limits.get(&row.id).copied().unwrap_or(ledger_limits),

@@ -266,7 +266,7 @@ pub(super) fn after(at: Timestamp, span: Duration) -> Timestamp {
     Timestamp::from_micros(at.as_micros().saturating_add(micros(span)))
 }
 
-pub(super) fn before(at: Timestamp, span: Duration) -> Timestamp {
+pub(in crate::store::sql) fn before(at: Timestamp, span: Duration) -> Timestamp {
     Timestamp::from_micros(at.as_micros().saturating_sub(micros(span)))
 }
 

@@ -132,7 +132,7 @@ pub(super) async fn calls_charged(
 }
 
 /// Charges with what was done about them, in their order.
-async fn histories(
+pub(in crate::store::sql) async fn histories(
     db: &impl ConnectionTrait,
     scope: &OperatorScope,
     rows: Vec<ledger::Model>,

@@ -14,10 +14,12 @@ use crate::billing::{
     Amounts, Lane, LedgerEntry, OpenStream, Swept, UnconfirmedDelivery, UnconfirmedStatus,
 };
 use crate::clock::Timestamp;
+use crate::events::OperatorEvent;
 use crate::id::{AccountId, EntryId, NodeId};
 use crate::store::StoreError;
 use crate::store::sql::entities::{account, lane, ledger, node, slot, stream, unconfirmed};
 use crate::store::sql::error::{conflict, corrupt, failed};
+use crate::store::sql::events;
 use crate::store::sql::query::{IN_VALUES_MAX, insert_rows};
 
 /// A node whose row is locked, and which is not closed.
@@ -93,6 +95,10 @@ impl<'a> Retirement<'a> {
             UnconfirmedStatus::Open
         };
         self.list(&left.in_doubt, status).await?;
+        if !left.in_doubt.is_empty() {
+            let event = OperatorEvent::unconfirmed(self.node, left.in_doubt.len() as u64);
+            events::insert(self.txn, [event.at(self.now)]).await?;
+        }
         self.finish().await?;
         Ok(Swept {
             node: Some(self.node),
