@@ -12,7 +12,7 @@ pub mod sql;
 mod tenancy;
 
 pub use changes::{EndUserChanges, KeyChanges, LlmConfigChanges, PlatformChanges};
-pub use feed::{Change, ChangeFeed, Changed};
+pub use feed::{Change, ChangeFeed, Changed, News};
 pub use tenancy::{
     EndUserFilter, KeyFilter, KeyRecord, KeyStore, LlmConfigFilter, LlmConfigStore, NewEndUser,
     NewPlatform, PlatformFilter, StoredSecret, TenancyStore, Upsert,

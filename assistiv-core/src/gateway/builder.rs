@@ -223,6 +223,7 @@ impl GatewayBuilder {
             authenticator.clone(),
             router.clone(),
             stores.prices.clone(),
+            billing.clone(),
         );
         runtime.spawn(follower.run(runtime.stopping()));
         Ok(Gateway {

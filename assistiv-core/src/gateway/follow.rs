@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{Authenticator, SweeperScope};
+use crate::billing::Billing;
 use crate::routing::Router;
 use crate::store::{Change, ChangeFeed, Changed, PriceStore, StoreError};
 
@@ -24,6 +25,7 @@ pub(super) struct Follower {
     authenticator: Authenticator,
     router: Router,
     prices: Arc<dyn PriceStore>,
+    billing: Billing,
     seen: HashSet<i64>,
     heard_at: Instant,
 }
@@ -34,12 +36,14 @@ impl Follower {
         authenticator: Authenticator,
         router: Router,
         prices: Arc<dyn PriceStore>,
+        billing: Billing,
     ) -> Self {
         Self {
             feed,
             authenticator,
             router,
             prices,
+            billing,
             seen: HashSet::new(),
             heard_at: Instant::now(),
         }
@@ -52,17 +56,30 @@ impl Follower {
         }
         let feed = self.feed.clone();
         let mut news = pin!(feed.news());
+        let mut look_at = Instant::now();
         loop {
-            if let Err(error) = self.look().await {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "what other nodes changed cannot be read"
-                );
+            if look_at <= Instant::now() {
+                if let Err(error) = self.look().await {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "what other nodes changed cannot be read"
+                    );
+                }
+                look_at = Instant::now() + EVERY;
             }
             tokio::select! {
                 () = stopping.cancelled() => return,
-                () = &mut news => news.set(feed.news()),
-                () = tokio::time::sleep(EVERY) => {}
+                heard = &mut news => {
+                    news.set(feed.news());
+                    if heard.messages {
+                        self.billing.nudge();
+                    }
+                    // Not for messages: busy engines would make every node look all the time.
+                    if heard.changes {
+                        look_at = Instant::now();
+                    }
+                }
+                () = tokio::time::sleep_until(look_at) => {}
             }
         }
     }

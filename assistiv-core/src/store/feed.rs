@@ -28,6 +28,15 @@ pub enum Changed {
     Prices = 3,
 }
 
+/// What a node should look at now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct News {
+    /// What others have changed.
+    pub changes: bool,
+    /// The messages of the billing engines.
+    pub messages: bool,
+}
+
 /// Tells nodes what others have changed: keys, platforms, end users, LLM configs.
 ///
 /// A change is told with the act that makes it, so it cannot be lost; what nodes are told beside that is only to
@@ -42,8 +51,9 @@ pub trait ChangeFeed: Send + Sync + 'static {
     /// seen.
     async fn recent(&self, scope: &SweeperScope) -> Result<Vec<Change>, StoreError>;
 
-    /// Waits until something may have been changed. A hint: it may come without a change, and may not come at all.
-    async fn news(&self);
+    /// Waits until something may have been changed, or another node may have left a message. A hint: it may come
+    /// without either, and may not come at all.
+    async fn news(&self) -> News;
 }
 
 // === impl Changed ===

@@ -8,7 +8,7 @@ use super::{MemoryStore, State};
 use crate::auth::SweeperScope;
 use crate::clock::Timestamp;
 use crate::id::PlatformId;
-use crate::store::{Change, ChangeFeed, Changed, StoreError};
+use crate::store::{Change, ChangeFeed, Changed, News, StoreError};
 
 /// How long a change is shown, in microseconds.
 const SHOWN: i64 = 60_000_000;
@@ -37,8 +37,12 @@ impl ChangeFeed for MemoryStore {
         Ok(shown.map(|(_, change)| *change).collect())
     }
 
-    async fn news(&self) {
+    async fn news(&self) -> News {
         self.changed.notified().await;
+        News {
+            changes: true,
+            messages: false,
+        }
     }
 }
 

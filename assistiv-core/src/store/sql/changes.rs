@@ -11,7 +11,7 @@ use super::error::failed;
 use crate::auth::SweeperScope;
 use crate::clock::Timestamp;
 use crate::id::PlatformId;
-use crate::store::{Change, ChangeFeed, Changed, StoreError};
+use crate::store::{Change, ChangeFeed, Changed, News, StoreError};
 
 /// How long a change is shown, in microseconds.
 const SHOWN: i64 = 60_000_000;
@@ -37,7 +37,7 @@ impl ChangeFeed for SqlStore {
         rows.iter().map(change::Model::to_domain).collect()
     }
 
-    async fn news(&self) {
+    async fn news(&self) -> News {
         #[cfg(feature = "postgres")]
         if let Some(server) = self.server() {
             return server.news().await;

@@ -65,9 +65,9 @@ impl Server {
         }
     }
 
-    /// Waits until something may have been changed.
-    pub(super) async fn news(&self) {
-        self.listener.news().await;
+    /// Waits until something may have been changed, or somebody may have left a message.
+    pub(super) async fn news(&self) -> crate::store::News {
+        self.listener.news().await
     }
 
     /// Ends the sessions that are in no pool.

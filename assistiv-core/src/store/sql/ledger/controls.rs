@@ -25,7 +25,7 @@ const KEPT: Duration = Duration::from_secs(3_600);
 const RECALLED: Duration = Duration::from_secs(1);
 
 /// Where PostgreSQL tells listening nodes that there is a message; the payload is its number.
-const CHANNEL: &str = "assistiv_control";
+pub(in crate::store::sql) const CHANNEL: &str = "assistiv_control";
 /// The lock under which PostgreSQL numbers messages.
 const NUMBERING: i64 = 0x6173_7369_7374_6976;
 

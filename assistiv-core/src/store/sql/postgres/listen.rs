@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use sqlx::PgPool;
-use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgListener, PgNotification, PgPoolOptions};
 use tokio::sync::Mutex;
 
 use super::connect::Role;
+use crate::store::News;
 use crate::store::sql::changes::CHANNEL;
+use crate::store::sql::ledger::controls::CHANNEL as MESSAGES;
 
 /// How long to wait before listening is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -37,21 +39,28 @@ impl Listener {
 
     /// Waits until something may have been changed: the server says so, or might have said so
     /// unheard.
-    pub(super) async fn news(&self) {
+    pub(super) async fn news(&self) -> News {
         let mut place = self.session.lock().await;
         loop {
             if let Some(session) = &mut *place {
-                if session.try_recv().await.is_ok() {
+                if let Ok(Some(first)) = session.try_recv().await {
+                    let mut news = News::default();
+                    note(&mut news, &first);
                     // One look is enough for all that has come in.
-                    while session.next_buffered().is_some() {}
-                    return;
+                    while let Some(next) = session.next_buffered() {
+                        note(&mut news, &next);
+                    }
+                    return news;
                 }
                 *place = None;
             }
             match self.listen().await {
                 Ok(session) => {
                     *place = Some(session);
-                    return;
+                    return News {
+                        changes: true,
+                        messages: true,
+                    };
                 }
                 Err(error) => {
                     tracing::debug!(error = &error as &dyn std::error::Error, "nobody listens");
@@ -63,7 +72,7 @@ impl Listener {
 
     async fn listen(&self) -> Result<PgListener, sqlx::Error> {
         let mut session = PgListener::connect_with(&self.pool).await?;
-        session.listen(CHANNEL).await?;
+        session.listen_all([CHANNEL, MESSAGES]).await?;
         Ok(session)
     }
 
@@ -72,5 +81,13 @@ impl Listener {
             place.take();
         }
         self.pool.close().await;
+    }
+}
+
+fn note(news: &mut News, heard: &PgNotification) {
+    if heard.channel() == MESSAGES {
+        news.messages = true;
+    } else {
+        news.changes = true;
     }
 }
