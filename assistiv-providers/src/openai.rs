@@ -19,19 +19,17 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use assistiv_core::call::{InferenceRequest, Operation};
-use assistiv_core::provider::{
-    Credential, Decoder, Encoded, Provider, ProviderError, ProviderErrorKind, Support,
-};
+use assistiv_core::provider::{Credential, Decoder, Encoded, Provider, ProviderError, Support};
 use assistiv_core::routing::Target;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderValue, StatusCode};
-use secrecy::ExposeSecret;
+use http::{HeaderMap, StatusCode};
 
 use self::answer::Answer;
 use self::stream::StreamDecoder;
 use self::whole::WholeDecoder;
+use crate::key;
 
 /// The adapter for OpenAI and the servers that speak its format.
 #[derive(Clone, Debug)]
@@ -91,9 +89,8 @@ impl Provider for OpenAiCompatible {
         request: &mut http::Request<Bytes>,
         credential: &Credential,
     ) -> Result<(), ProviderError> {
-        request
-            .headers_mut()
-            .insert(AUTHORIZATION, bearer(credential.secret().expose_secret())?);
+        let key = key::header("Bearer ", credential)?;
+        request.headers_mut().insert(AUTHORIZATION, key);
         Ok(())
     }
 
@@ -109,17 +106,6 @@ impl Provider for OpenAiCompatible {
             Box::new(WholeDecoder::new(answer))
         }
     }
-}
-
-/// A key with a line break in it would write headers of its own, so such a key is never sent.
-fn bearer(key: &str) -> Result<HeaderValue, ProviderError> {
-    let refused = || ProviderError::new(ProviderErrorKind::Auth);
-    if key.is_empty() || !key.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(refused());
-    }
-    let mut value = HeaderValue::try_from(format!("Bearer {key}")).map_err(|_| refused())?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 #[cfg(test)]

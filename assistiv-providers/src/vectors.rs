@@ -1,4 +1,4 @@
-//! Runs recorded exchanges (`tests/fixtures/vectors`) against a codec.
+//! Runs recorded exchanges (`tests/vectors` of the repository) against a codec.
 
 mod expect;
 mod replay;
@@ -39,15 +39,22 @@ pub(crate) trait Codec {
     }
 }
 
-/// Runs every vector of a provider that is about chat completions. Gives their number.
-pub(crate) fn run(provider: &str, codec: impl Fn(&Value) -> Box<dyn Codec>) -> usize {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/vectors");
+/// Runs every vector of a provider that is about chat completions and for which there is a codec. Gives their
+/// number.
+pub(crate) fn run(provider: &str, codec: impl Fn(&Value) -> Option<Box<dyn Codec>>) -> usize {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors");
     let mut count = 0;
     for entry in std::fs::read_dir(directory).unwrap() {
-        let vector: Value =
-            serde_json::from_slice(&std::fs::read(entry.unwrap().path()).unwrap()).unwrap();
-        if vector["provider"] == provider {
-            check(&vector, &*codec(&vector));
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        let vector: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        if vector["provider"] == provider
+            && vector["endpoint"] == "/v1/chat/completions"
+            && let Some(codec) = codec(&vector)
+        {
+            check(&vector, &*codec);
             count += 1;
         }
     }
@@ -319,6 +326,13 @@ fn check_usage(name: &str, codec: &dyn Codec, outcome: &Outcome, expected: &Valu
     }
     let count = |key: &str| expected[key].as_u64().unwrap_or(0);
     let usage = outcome.usage.unwrap();
+    if expected["output_tokens"].is_object() {
+        // The answer broke off: the counts so far are as good as an estimate.
+        assert_eq!(usage.input_total(), count("prompt_tokens_total"), "{name}");
+        let output = json!(usage.output_total());
+        assert!(matches(&expected["output_tokens"], Some(&output)), "{name}");
+        return;
+    }
     let parts = Usage {
         input: count("input_uncached"),
         cached_input: count("input_cached"),

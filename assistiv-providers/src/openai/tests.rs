@@ -1,9 +1,10 @@
-//! The codec against recorded exchanges (`tests/fixtures/vectors`).
+//! The codec against recorded exchanges (`tests/vectors` of the repository).
 
 mod frames;
 mod requests;
 
 use assistiv_core::call::LimitField;
+use assistiv_core::provider::ProviderErrorKind;
 use serde_json::{Value, json};
 
 use super::encode::{Upstream, encode};
@@ -80,28 +81,16 @@ fn every_vector_comes_out_as_expected() {
     ] {
         let ran = vectors::run(provider, |vector| {
             let renames = vector["name"] == "openai-016-max-tokens-rename";
-            Box::new(OpenAi {
+            let bridged = vector["expected_upstream_request"]["path"] == "/v1/responses";
+            let codec = OpenAi {
                 dialect: dialect.clone(),
                 limit_field: match renames {
                     true => LimitField::MaxCompletionTokens,
                     false => LimitField::MaxTokens,
                 },
-            })
+            };
+            (!bridged).then(|| Box::new(codec) as Box<dyn Codec>)
         });
         assert_eq!(ran, count, "{provider}");
     }
-}
-
-#[test]
-fn a_key_never_writes_headers_of_its_own() {
-    for key in ["", "sk-a\r\nx: y", "sk-a\0", "sk-a\t", "sk-\u{e4}"] {
-        assert_eq!(
-            bearer(key).unwrap_err().kind(),
-            ProviderErrorKind::Auth,
-            "{key:?}"
-        );
-    }
-    let value = bearer("sk-a").unwrap();
-    assert!(value.is_sensitive());
-    assert_eq!(value, "Bearer sk-a");
 }
