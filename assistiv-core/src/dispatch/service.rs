@@ -316,8 +316,7 @@ impl Shared {
                 exchange.hold.log_failure(&error);
                 return Err(error);
             }
-            let streaming =
-                Streaming::new(exchange, self.clone(), owner, planned.request_id.clone());
+            let streaming = Streaming::new(exchange, self.clone(), owner, &planned);
             (CallBody::stream(streaming.into_stream()), None)
         } else {
             let (bytes, hold) = self.read_whole(exchange, owner).await?;

@@ -77,7 +77,10 @@ pub(super) fn encode(
 /// Models that take `max_completion_tokens` alone refuse a request that carries `max_tokens`, too.
 fn set_limit(members: &mut Members, field: LimitField, lowered: Option<u64>) {
     let (field, other) = match field {
-        LimitField::MaxTokens => (field.as_str(), LimitField::MaxCompletionTokens.as_str()),
+        LimitField::MaxTokens | LimitField::MaxOutputTokens => (
+            LimitField::MaxTokens.as_str(),
+            LimitField::MaxCompletionTokens.as_str(),
+        ),
         LimitField::MaxCompletionTokens => (field.as_str(), LimitField::MaxTokens.as_str()),
     };
     if members.find(other).is_some() {
