@@ -44,7 +44,9 @@ impl Provider for Google {
 
     fn support(&self, operation: Operation) -> Support {
         match operation {
-            Operation::ChatCompletions => Support::Translated,
+            Operation::ChatCompletions | Operation::Responses | Operation::Messages => {
+                Support::Translated
+            }
             _ => Support::Unsupported,
         }
     }

@@ -2,13 +2,16 @@
 //!
 //! The caller's dialect is the provider's own, so a request is edited and not rebuilt: the members that must
 //! differ are exchanged in the caller's bytes, and an answer's frames are treated the same way on their way back.
-//! What a server does differently is data, a [`Dialect`].
+//! What a server does differently is data, a [`Dialect`]; so is what each model takes. Models that call functions on
+//! the Responses API alone are reached there (the module `responses`), without the caller noticing.
 
 mod answer;
 mod choice;
 mod classify;
 mod dialect;
 mod encode;
+mod model;
+mod responses;
 mod stream;
 mod usage;
 mod whole;
@@ -20,7 +23,7 @@ use std::sync::Arc;
 
 use assistiv_core::call::{InferenceRequest, Operation};
 use assistiv_core::provider::{Credential, Decoder, Encoded, Provider, ProviderError, Support};
-use assistiv_core::routing::Target;
+use assistiv_core::routing::{Target, UpstreamApi};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
@@ -72,8 +75,19 @@ impl Provider for OpenAiCompatible {
     fn support(&self, operation: Operation) -> Support {
         match operation {
             Operation::ChatCompletions => Support::Native,
+            Operation::Responses | Operation::Messages if self.dialect.responses.is_some() => {
+                Support::Translated
+            }
             _ => Support::Unsupported,
         }
+    }
+
+    fn speaks(&self, api: UpstreamApi) -> bool {
+        api == UpstreamApi::Chat || self.dialect.responses.is_some()
+    }
+
+    fn is_rewritten(&self, request: &InferenceRequest, target: &Target) -> bool {
+        responses::bridges(&self.dialect, request, target)
     }
 
     fn encode(
@@ -81,7 +95,10 @@ impl Provider for OpenAiCompatible {
         request: &InferenceRequest,
         target: &Target,
     ) -> Result<Encoded, ProviderError> {
-        encode::encode(&self.dialect, request, target.into()).map(Encoded::from)
+        if self.is_rewritten(request, target) {
+            return responses::encode(&self.dialect, request, target);
+        }
+        encode::encode(&self.dialect, request, target.into())
     }
 
     async fn authorize(
@@ -99,6 +116,9 @@ impl Provider for OpenAiCompatible {
     }
 
     fn decoder(&self, request: &InferenceRequest, target: &Target) -> Box<dyn Decoder> {
+        if self.is_rewritten(request, target) {
+            return responses::decoder(&self.dialect, request, target);
+        }
         let answer = Answer::new(&self.dialect, request, target.slug().as_str());
         if request.is_stream() {
             Box::new(StreamDecoder::new(answer))
