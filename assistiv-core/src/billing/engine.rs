@@ -18,6 +18,8 @@ pub(crate) use delivery::Deliveries;
 pub(crate) use delivery::DeliveryToken;
 pub(crate) use epoch::Epoch;
 pub(crate) use settling::{Ack, Operation as LaneOperation, Settlement, Ticket};
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use slice::PolicyVersion;
 pub(crate) use slice::{Refusal, Share, Slice, View};
 
 use std::sync::Arc;
