@@ -13,6 +13,7 @@ use crate::money::NanoUsd;
 use crate::tenancy::EndUser;
 use crate::testing::driver::Driver;
 use crate::testing::fixtures::Payers;
+use crate::testing::scopes;
 use crate::testing::world::{Tenant, World};
 
 const DAY_MICROS: i64 = 24 * 3_600_000_000;
@@ -166,6 +167,12 @@ impl<'w> Play<'w> {
         self.sweep_all().await;
         self.members = [self.member().await, self.member().await];
         self.compare().await;
+        // The next sequence in this world is to find no nodes but its own.
+        for member in &self.members {
+            let ledger = &self.world.stores.ledger;
+            let closed = ledger.close_node(&scopes::engine(), member.driver.node).await;
+            closed.unwrap();
+        }
     }
 
     pub(super) fn note(&mut self, what: impl std::fmt::Debug) {
