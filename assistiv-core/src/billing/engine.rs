@@ -136,6 +136,18 @@ impl Billing {
         self.0.nudged.notify_one();
     }
 
+    /// The node that this process is now.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn node(&self) -> crate::id::NodeId {
+        self.0.epoch().node
+    }
+
+    /// What is in memory of each account.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn slices(&self) -> Vec<Arc<Slice>> {
+        self.0.epoch().all_slices()
+    }
+
     pub(crate) fn engine(&self) -> &Arc<Engine> {
         &self.0
     }

@@ -10,4 +10,9 @@
     reason = "a test and its helpers"
 )]
 
+mod cluster;
+mod explorer;
+mod hub;
+mod run;
+mod schedules;
 mod sequences;

@@ -443,6 +443,13 @@ impl Slice {
         plus(plus(state.available, state.reserved), state.unflushed)
     }
 
+    /// What is at hand or held by calls: never more than the slot.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn spendable(&self) -> Amounts {
+        let state = self.lock();
+        plus(state.available, state.reserved)
+    }
+
     /// What is at hand, and what calls hold or owe.
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn parts(&self) -> (Amounts, Amounts) {
