@@ -83,6 +83,11 @@ impl Server {
         self.child.kill().await.unwrap();
     }
 
+    /// The same, by the way. It still has to be waited for.
+    pub(crate) async fn kill_now(&self) {
+        self.signal("-KILL").await;
+    }
+
     pub(crate) async fn freeze(&self) {
         self.signal("-STOP").await;
     }
