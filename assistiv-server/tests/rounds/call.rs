@@ -39,6 +39,8 @@ pub(crate) struct Part {
     pub(crate) id: EntryId,
     /// Whether there was text in it.
     pub(crate) has_text: bool,
+    /// Whether the caller has left.
+    pub(crate) left: bool,
 }
 
 #[derive(Debug)]
@@ -135,7 +137,8 @@ impl Seen {
                     .is_some_and(|t| !t.is_empty())
             };
             let has_text = raw.frames().any(|frame| text(&frame));
-            return Self::Part(Part { id, has_text });
+            let left = raw.left;
+            return Self::Part(Part { id, has_text, left });
         }
         // An answer in one piece that is cut is no answer; its charge is as unproved as if nothing had come.
         Self::Nothing

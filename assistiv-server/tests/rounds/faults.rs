@@ -121,11 +121,11 @@ impl Fault {
         )
     }
 
-    /// Lost replies of a thousand.
+    /// Lost replies of a thousand, beside everything else.
     fn loss(self) -> u64 {
         match self {
-            Self::LoseReplies | Self::LoseRepliesAndKill => 30,
-            _ => 0,
+            Self::LoseReplies | Self::LoseRepliesAndKill => 100,
+            _ => 30,
         }
     }
 }
@@ -292,7 +292,7 @@ impl Arena {
                 [false, false]
             }
             Fault::LoseReplies => {
-                sleep(Duration::from_secs(1)).await;
+                sleep(Duration::from_secs(2)).await;
                 [false, false]
             }
             Fault::CrashDatabaseAndKill => {
@@ -510,15 +510,13 @@ async fn call(server: SocketAddr, key: &str, dice: &Dice, record: &Record) {
             assert_eq!(tokens.0, counted);
             (id, Told::Whole { tokens })
         }
-        Seen::Part(Part { id, has_text: true }) => {
-            let least = cost(counted, 0);
+        Seen::Part(Part { id, has_text, left }) if has_text || left => {
+            // Who leaves before any text came pays the prompt, unless the fault was faster.
+            let least = if has_text { cost(counted, 0) } else { 0 };
             let most = cost((counted * 11).div_ceil(10), OUTPUT);
             (id, Told::Cut { least, most })
         }
-        Seen::Part(Part {
-            id,
-            has_text: false,
-        }) => (id, Told::Head),
+        Seen::Part(part) => (part.id, Told::Head),
         Seen::Refused(refused) => {
             assert!(matches!(refused.status, 402 | 503), "{refused:?}");
             assert!(refused.status == 402 || refused.retry_after, "{refused:?}");

@@ -412,16 +412,13 @@ async fn in_spite_of(fault: Fault) {
             .filter(|(id, call)| !served.contains(*id) && call.net() > 0)
         {
             undelivered += 1;
+            // A stream whose charge was not durable in time has told its caller so, and is charged when it is.
             let swept = call.charge.flags.contains(ChargeFlags::CRASH);
             assert!(
                 unproved.contains_key(id) || swept || parts.contains(id),
                 "{call:?}"
             );
             assert!(call.net() <= cost(input, case.output), "{call:?}");
-            assert!(
-                !matches!(fault, Fault::Restart),
-                "no node has died: {call:?}"
-            );
         }
         let left = left(case, one, &tenant, &books).await;
         let unserved: usize = outcomes.iter().map(|outcome| outcome.unserved).sum();
