@@ -8,7 +8,7 @@ use sea_orm::{
 };
 
 use super::late::Since;
-use super::{locks, write};
+use super::{locks, rerate, write};
 use crate::auth::SweeperScope;
 use crate::billing::{
     Amounts, Lane, LedgerEntry, OpenStream, Swept, UnconfirmedDelivery, UnconfirmedStatus,
@@ -205,15 +205,17 @@ impl<'a> Retirement<'a> {
                 }
             }
         }
-        let refund = |charge: &LedgerEntry| {
-            let change = since.get(&charge.uid).map(|since| since.change);
-            charge.unconfirmed_refund(change.unwrap_or_default(), self.now)
-        };
-        charges
-            .iter()
-            .filter_map(|charge| refund(charge).transpose())
-            .collect::<Result<_, _>>()
-            .map_err(|_| corrupt("an entry left its range"))
+        let mut refunds = Vec::with_capacity(charges.len());
+        for charge in charges {
+            let linked = since.get(&charge.uid).map(|since| since.change);
+            let rerated = rerate::compensated(self.txn, charge).await?;
+            let refund = linked
+                .unwrap_or_default()
+                .checked_add(rerated)
+                .and_then(|since| charge.unconfirmed_refund(since, self.now));
+            refunds.extend(refund.map_err(|_| corrupt("an entry left its range"))?);
+        }
+        Ok(refunds)
     }
 
     /// Adds to the accounts' free parts. The rows are locked.
