@@ -82,6 +82,12 @@ pub use unconfirmed::{
     Resolution, Resolved, Unconfirmed, UnconfirmedFilter, UnconfirmedStatus, UnknownWord,
 };
 
+/// What the model of the conformance suite has in common with the engine.
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod testing {
+    pub(crate) use super::engine::{PolicyVersion, Refusal, Share, Slice};
+}
+
 use serde_json::Value;
 
 use crate::clock::Timestamp;

@@ -171,7 +171,7 @@ impl Gateway {
 
     /// The operations that the gateway serves.
     pub fn operations(&self) -> &'static [Operation] {
-        &[Operation::ChatCompletions]
+        Operation::SERVED
     }
 
     /// Stops in order: no new calls, running ones get `patience`, streams that outlast it end with an error

@@ -45,6 +45,8 @@ pub(crate) struct Meter {
     markup: Markup,
     display: DisplayRates,
     reported: Option<Usage>,
+    /// The input alone, where the provider has said what it is and not yet what it gave for it.
+    reported_input: Option<Usage>,
     tier: Option<String>,
     content_bytes: u64,
 }
@@ -69,6 +71,7 @@ impl Meter {
             markup,
             display,
             reported: None,
+            reported_input: None,
             tier: None,
             content_bytes: 0,
         }
@@ -89,9 +92,11 @@ impl Meter {
     /// Takes over what a decoder has found out. Says whether anything is new.
     pub(crate) fn observe(&mut self, output: &Output) -> bool {
         let grew = output.content_bytes() != self.content_bytes
-            || output.usage() != self.reported.as_ref();
+            || output.usage() != self.reported.as_ref()
+            || output.input() != self.reported_input.as_ref();
         self.content_bytes = output.content_bytes();
         self.reported = output.usage().copied();
+        self.reported_input = output.input().copied();
         if self.tier.as_deref() != output.service_tier() {
             self.tier = output.service_tier().map(str::to_owned);
         }
@@ -188,26 +193,21 @@ impl Meter {
         }
     }
 
+    /// The output as counted, for an input that was reported if the provider got that far.
     fn counted(&self) -> Usage {
-        Usage {
+        let prompt = Usage {
             input: self.prompt_tokens,
-            output: tokens_of_bytes(self.content_bytes),
             ..Usage::default()
+        };
+        Usage {
+            output: tokens_of_bytes(self.content_bytes),
+            ..self.reported_input.map_or(prompt, input_of)
         }
     }
 
     fn prompt_alone(&self) -> (Usage, CountMethod) {
-        match self.reported {
-            Some(usage) => {
-                let input = Usage {
-                    output: 0,
-                    reasoning: 0,
-                    audio_output: 0,
-                    image_output: 0,
-                    ..usage
-                };
-                (input, CountMethod::Reported)
-            }
+        match self.reported.or(self.reported_input) {
+            Some(usage) => (input_of(usage), CountMethod::Reported),
             None => (
                 Usage {
                     input: self.prompt_tokens,
@@ -216,6 +216,17 @@ impl Meter {
                 CountMethod::Estimated,
             ),
         }
+    }
+}
+
+/// Usage without what was given for it.
+fn input_of(usage: Usage) -> Usage {
+    Usage {
+        output: 0,
+        reasoning: 0,
+        audio_output: 0,
+        image_output: 0,
+        ..usage
     }
 }
 

@@ -368,8 +368,10 @@ impl CatalogueRoute {
     pub fn limit_field(&self, written: Option<LimitField>) -> LimitField {
         match written {
             _ if self.needs_max_completion_tokens => LimitField::MaxCompletionTokens,
-            Some(field) => field,
-            None => LimitField::MaxTokens,
+            Some(LimitField::MaxCompletionTokens) => LimitField::MaxCompletionTokens,
+            Some(LimitField::MaxTokens | LimitField::MaxOutputTokens) | None => {
+                LimitField::MaxTokens
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use moka::future::Cache;
 use tokio::time::Instant;
 
 use super::PlanError;
-use super::catalogue::{Catalogue, CatalogueModel, CatalogueRoute, ModelMode, UpstreamApi};
+use super::catalogue::{Catalogue, CatalogueModel, CatalogueRoute, ModelMode};
 use super::estimate::estimate;
 use super::plan::{Plan, Target};
 use super::slug::ModelSlug;
@@ -247,15 +247,14 @@ impl Router {
         operation: Operation,
     ) -> Vec<Candidate<'a>> {
         let mut candidates = Vec::new();
-        for route in model
-            .routes
-            .iter()
-            .filter(|route| route.upstream_api == UpstreamApi::Chat)
-        {
+        for route in &model.routes {
             let Some(registered) = self.0.providers.find(&route.provider) else {
                 continue;
             };
-            if registered.provider.support(operation) == Support::Unsupported {
+            let provider = &registered.provider;
+            if provider.support(operation) == Support::Unsupported
+                || !provider.speaks(route.upstream_api)
+            {
                 continue;
             }
             if !registered.needs_credential {
@@ -297,6 +296,7 @@ impl Router {
                 .unwrap_or_else(|_| model.slug.clone()),
             model_id: model.id(),
             upstream_model: route.provider_model_id.clone(),
+            upstream_api: route.upstream_api,
             limit_field: route.limit_field(request.output_limit().map(|(field, _)| field)),
             output_limit: None,
             max_output_tokens: model.max_output_tokens,
@@ -419,14 +419,6 @@ fn serves(model: &CatalogueModel, request: &InferenceRequest) -> Result<(), Plan
     };
     if model.mode == ModelMode::Embedding {
         return Err(unsupported("embeddings"));
-    }
-    if !model.routes.is_empty()
-        && model
-            .routes
-            .iter()
-            .all(|route| route.upstream_api == UpstreamApi::Responses)
-    {
-        return Err(unsupported("the Responses API"));
     }
     if let (Some(min), Some((field, limit))) = (model.min_output_tokens, request.output_limit())
         && limit < min

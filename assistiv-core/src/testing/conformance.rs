@@ -304,6 +304,7 @@ macro_rules! store_conformance {
                     a_threshold_without_limit_is_never_crossed,
                     a_reset_arms_again,
                     the_wallet_is_watched_too,
+                    a_refund_arms_the_wallet_again,
                     nobody_is_told_of_what_is_gone,
                     concurrent_debits_cross_once,
                     concurrent_charges_cross_once,

@@ -185,6 +185,10 @@ impl Books {
             None => None,
         };
         let mut watch = self.check_thresholds(id, now)?;
+        let mut wallet_watch = match decision.wallet_change {
+            Some((wallet, _)) => self.check_thresholds(wallet, now)?,
+            None => None,
+        };
 
         if let Some(record) = decision.budget {
             let policy = policy_of(&record);
@@ -204,6 +208,7 @@ impl Books {
             && let Some(account) = self.accounts.get_mut(&wallet)
         {
             account.free = free;
+            account.seen = account.entries.len();
         }
         let Some(account) = self.accounts.get_mut(&id) else {
             return Err(StoreError::NotFound);
@@ -225,12 +230,16 @@ impl Books {
                 .now_at(owner, thresholds);
         }
         for entry in decision.entries {
-            if let Some(watch) = &mut watch {
+            for watch in watch.iter_mut().chain(&mut wallet_watch) {
                 self.outbox.add(watch.note(&entry, now));
             }
             self.post(entry);
         }
         if let Some((watch, account)) = watch.zip(self.accounts.get_mut(&id)) {
+            account.armed = watch.armed();
+        }
+        let wallet = wallet.and_then(|(wallet, _)| self.accounts.get_mut(&wallet));
+        if let Some((watch, account)) = wallet_watch.zip(wallet) {
             account.armed = watch.armed();
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! [`ReconStore`] in SQL: one runner by the lock of a row, sums up to a checkpoint kept by account.
 
 use async_trait::async_trait;
-use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
+use sea_orm::sea_query::Expr;
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, Condition, DatabaseTransaction, EntityTrait, NotSet,
     PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Set,
@@ -10,7 +10,6 @@ use sea_orm::{
 use super::entities::{account, event, ledger, recon, recon_mark, recon_runner, slot, stream};
 use super::error::failed;
 use super::ledger::{audit, before, histories};
-use super::query::insert_rows;
 use super::{SqlStore, commit, events};
 use crate::auth::OperatorScope;
 use crate::billing::{AccountAudit, Amounts, ChargeFlags, Dimension, Dimensions, EntryKind};
@@ -217,29 +216,9 @@ async fn advance(
             lim_tokens: Set(limit.tokens.get()),
             lim_display: Set(limit.display.get()),
         });
-    insert_rows(txn, rows.collect(), Some(&added()))
-        .await
-        .map_err(failed)?;
+    let rows = rows.collect();
+    recon_mark::ADD.run(txn, rows).await.map_err(failed)?;
     change_runner(txn, recon_runner::Column::LedgerId, to).await
-}
-
-/// Sums are added to those that are there.
-fn added() -> OnConflict {
-    use recon_mark::Column;
-    let sum = |column: Column| {
-        let old = Expr::col((recon_mark::Entity, column));
-        (column, old.add(Expr::col(("excluded", column))))
-    };
-    OnConflict::column(Column::AccountId)
-        .values([
-            sum(Column::RemUsd),
-            sum(Column::RemTokens),
-            sum(Column::RemDisplay),
-            sum(Column::LimUsd),
-            sum(Column::LimTokens),
-            sum(Column::LimDisplay),
-        ])
-        .to_owned()
 }
 
 async fn locked_runner(

@@ -4,7 +4,9 @@ use serde_json::{Value, json};
 
 use super::at_once;
 use super::events::payload;
-use crate::billing::{BudgetChanges, BudgetTerms, LeaseRequest, LedgerAct, LedgerEntry, Limits};
+use crate::billing::{
+    BudgetChanges, BudgetTerms, LeaseRequest, LedgerAct, LedgerEntry, Limits, Refund,
+};
 use crate::events::EventType;
 use crate::id::{AccountId, EntryId};
 use crate::money::{NanoUsd, Tokens};
@@ -377,6 +379,39 @@ pub async fn the_wallet_is_watched_too(world: &World) {
     let crossing = charge(1).await;
     assert_eq!(told().await[2].id.cause(), crossing.as_uuid());
     assert_eq!(told().await.len(), 3);
+}
+
+/// What a refund of a call gives back to the wallet arms its threshold at once: the next crossing is told.
+pub async fn a_refund_arms_the_wallet_again(world: &World) {
+    let acme = world.tenant("acme").await;
+    let terms = fixtures::one_time(fixtures::limits(Some(100), None));
+    let ann = world.end_user_with_budget(&acme, "ann", terms).await;
+    let payers = world.payers(&acme, Some(&ann)).await;
+    let mut node = Driver::start(world).await;
+    let mut charge = async |usd| {
+        world.tick();
+        let entry = fixtures::charge(&payers, fixtures::cost(usd, 1), world.now());
+        let (id, batch) = (entry.uid, node.charges(vec![entry]));
+        node.settle(world, &batch).await;
+        id
+    };
+    let threshold = Some(fixtures::dollars(5));
+    let act = LedgerAct::SetWalletThreshold { threshold };
+    world.apply(&acme, act).await;
+    let first = charge(6).await;
+    let refund = LedgerAct::RefundDebit {
+        end_user: ann.id,
+        debit: first,
+        refund: Refund::Rest,
+    };
+    world.apply(&acme, refund).await;
+    let second = charge(6).await;
+    let mut checker = Driver::start(world).await;
+    checker.check(world, acme.wallet).await;
+    let mut events = world.events(&acme).await;
+    events.retain(|event| event.event_type() == EventType::WalletLowBalance);
+    let causes: Vec<_> = events.iter().map(|event| event.id.cause()).collect();
+    assert_eq!(causes, [first.as_uuid(), second.as_uuid()]);
 }
 
 /// Calls in flight settle after their user is gone; its budget is not low any more.

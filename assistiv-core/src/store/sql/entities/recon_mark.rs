@@ -1,8 +1,12 @@
 //! `billing_recon_marks`: sums of the entries up to the checkpoint, by account.
 
+use std::sync::LazyLock;
+
 use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::{ExprTrait, OnConflict};
 
 use crate::auth::OperatorScope;
+use crate::store::sql::query::Inserts;
 
 /// A row.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -28,4 +32,25 @@ impl Entity {
     pub fn all(_: &OperatorScope) -> Select<Self> {
         Self::find()
     }
+}
+
+/// Adds sums to those that are there.
+pub(in crate::store::sql) static ADD: LazyLock<Inserts<ActiveModel>> =
+    LazyLock::new(|| Inserts::new(added()));
+
+fn added() -> OnConflict {
+    let sum = |column: Column| {
+        let old = Expr::col((Entity, column));
+        (column, old.add(Expr::col(("excluded", column))))
+    };
+    OnConflict::column(Column::AccountId)
+        .values([
+            sum(Column::RemUsd),
+            sum(Column::RemTokens),
+            sum(Column::RemDisplay),
+            sum(Column::LimUsd),
+            sum(Column::LimTokens),
+            sum(Column::LimDisplay),
+        ])
+        .to_owned()
 }

@@ -1,11 +1,14 @@
 //! `billing_rerated`: what re-ratings gave back, charge by charge. Append only.
 
+use std::sync::LazyLock;
+
 use sea_orm::Set;
 use sea_orm::entity::prelude::*;
 
 use crate::billing::Compensation;
 use crate::id::EntryId;
 use crate::money::NanoUsd;
+use crate::store::sql::query::Inserts;
 
 /// A row.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -41,3 +44,6 @@ pub fn row(compensation: &Compensation, charge: EntryId, usd: NanoUsd) -> Active
         usd: Set(usd.get()),
     }
 }
+
+pub(in crate::store::sql) static NEW: LazyLock<Inserts<ActiveModel>> =
+    LazyLock::new(|| Inserts::new(None));

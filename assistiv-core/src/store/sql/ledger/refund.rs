@@ -3,10 +3,10 @@
 use sea_orm::{ColumnTrait, DatabaseTransaction, QueryFilter, QueryOrder, QuerySelect};
 
 use super::acts::{self, Done, Failure};
-use super::{rerate, reset, total, write};
+use super::{low_balance, rerate, reset, total, write};
 use crate::auth::PlatformScope;
 use crate::billing::{
-    ActContext, ActRefusal, Amounts, LedgerEntry, Refund, RefundState, decide_refund,
+    ActContext, ActRefusal, Amounts, Decision, LedgerEntry, Refund, RefundState, decide_refund,
 };
 use crate::clock::Timestamp;
 use crate::id::{AccountId, EndUserId, EntryId};
@@ -89,6 +89,12 @@ pub(super) async fn give_back(
     if let Some((id, change)) = decision.wallet_change {
         let row = wallet.as_mut().filter(|row| row.id == id.0);
         let row = row.ok_or_else(|| corrupt("a charge without its account"))?;
+        let before = total(txn, row).await?;
+        let on_wallet = Decision {
+            entries: decision.entries.clone(),
+            ..Decision::default()
+        };
+        low_balance::apply(txn, row, before, &on_wallet, now).await?;
         row.add_free(Amounts::usd(change))?;
         write::accounts(txn, [row.clone()], now).await?;
         wallet_account = Some(id);

@@ -20,7 +20,7 @@ use crate::store::StoreError;
 use crate::store::sql::entities::{account, lane, ledger, node, slot, stream, unconfirmed};
 use crate::store::sql::error::{conflict, corrupt, failed};
 use crate::store::sql::events;
-use crate::store::sql::query::{IN_VALUES_MAX, insert_rows};
+use crate::store::sql::query::IN_VALUES_MAX;
 
 /// A node whose row is locked, and which is not closed.
 pub(super) struct Retirement<'a> {
@@ -274,7 +274,8 @@ impl<'a> Retirement<'a> {
             }
             rows.push(row);
         }
-        insert_rows(self.txn, rows, None)
+        ledger::POST
+            .run(self.txn, rows)
             .await
             .map_err(|error| conflict(error, "ledger entry"))
     }
@@ -286,10 +287,9 @@ impl<'a> Retirement<'a> {
     ) -> Result<(), StoreError> {
         let rows = charges
             .iter()
-            .map(|charge| unconfirmed::row(charge.uid.as_uuid(), self.node, status, self.now));
-        insert_rows(self.txn, rows.collect(), Some(&unconfirmed::kept()))
-            .await
-            .map_err(failed)
+            .map(|charge| unconfirmed::row(charge.uid.as_uuid(), self.node, status, self.now))
+            .collect();
+        unconfirmed::NEW.run(self.txn, rows).await.map_err(failed)
     }
 
     async fn finish(&self) -> Result<(), StoreError> {
