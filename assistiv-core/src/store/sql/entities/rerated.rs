@@ -1,11 +1,14 @@
 //! `billing_rerated`: what re-ratings gave back, charge by charge. Append only.
 
+use std::sync::LazyLock;
+
 use sea_orm::Set;
 use sea_orm::entity::prelude::*;
 
 use crate::billing::Compensation;
 use crate::id::EntryId;
 use crate::money::NanoUsd;
+use crate::store::sql::query::Inserts;
 
 /// A row.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -31,6 +34,10 @@ impl Entity {
         Self::find().filter(Column::Charge.is_in(charges))
     }
 }
+
+/// Notes what was given back.
+pub(in crate::store::sql) static NOTE: LazyLock<Inserts<ActiveModel>> =
+    LazyLock::new(|| Inserts::new(None));
 
 /// What a compensation gives back for a charge.
 pub fn row(compensation: &Compensation, charge: EntryId, usd: NanoUsd) -> ActiveModel {
