@@ -41,10 +41,24 @@ async fn store(database: &TestDatabase) -> SqlStore {
     SqlStore::open(options).await.unwrap()
 }
 
+/// A node with its sessions.
+struct Node {
+    world: World,
+    store: SqlStore,
+}
+
+impl Node {
+    /// Goes away without a word, as a process does whose machine is switched off.
+    async fn vanish(self) {
+        drop(self.world);
+        self.store.close().await.unwrap();
+    }
+}
+
 struct Crowd {
     database: TestDatabase,
     /// The first one stays, others are replaced.
-    nodes: Vec<RwLock<World>>,
+    nodes: Vec<RwLock<Node>>,
     users: Vec<Payer>,
     stop: AtomicBool,
     calls: AtomicU64,
@@ -62,7 +76,7 @@ impl Crowd {
             if self.is_over() {
                 return;
             }
-            let world = self.nodes[n % NODES].read().await;
+            let world = &self.nodes[n % NODES].read().await.world;
             let payer = match n % (USERS + 1) {
                 USERS => &world.platform,
                 user => &self.users[user],
@@ -84,7 +98,7 @@ impl Crowd {
             if self.is_over() {
                 return;
             }
-            let world = self.nodes[n % NODES].read().await;
+            let world = &self.nodes[n % NODES].read().await.world;
             let user = &self.users[n % USERS];
             let local = world.gateway.local_operator();
             let wallets = world.gateway.wallets();
@@ -136,7 +150,7 @@ impl Crowd {
         let mut resets = 0;
         while !self.is_over() {
             let user = {
-                let world = self.nodes[0].read().await;
+                let world = &self.nodes[0].read().await.world;
                 let user = world.end_user_without_budget().await;
                 let (usd, tokens) = (Some(1_000_000_000), None);
                 world
@@ -157,7 +171,7 @@ impl Crowd {
             for n in 0..NODES {
                 let (crowd, user) = (self.clone(), user.clone());
                 at_once.spawn(async move {
-                    let world = crowd.nodes[n].read().await;
+                    let world = &crowd.nodes[n].read().await.world;
                     if n % 2 == 0 {
                         world.budget(&user).await;
                     } else if let Ok(answer) = world.call(&user, false, 50).await {
@@ -180,10 +194,11 @@ impl Crowd {
             if self.is_over() {
                 break;
             }
-            let stores = store(&self.database).await.into();
+            let store = store(&self.database).await;
             let mut node = self.nodes[n].write().await;
-            let new = node.beside(stores, options()).await;
-            drop(std::mem::replace(&mut *node, new));
+            let world = node.world.beside(store.clone().into(), options()).await;
+            let old = std::mem::replace(&mut *node, Node { world, store });
+            old.vanish().await;
             replaced += 1;
         }
         replaced
@@ -198,7 +213,8 @@ async fn eight_nodes_never_wait_in_a_circle() {
     let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
     let before = database.number(deadlocks).await;
     let dollars = NanoUsd::new(5_000_000_000);
-    let first = World::on(store(&database).await.into(), options(), dollars).await;
+    let of_first = store(&database).await;
+    let first = World::on(of_first.clone().into(), options(), dollars).await;
     first.answers(Answer::whole(10, 10));
     let mut users = Vec::new();
     for _ in 0..USERS {
@@ -206,10 +222,12 @@ async fn eight_nodes_never_wait_in_a_circle() {
     }
     let mut nodes = Vec::new();
     for _ in 1..NODES {
-        let stores = store(&database).await.into();
-        nodes.push(RwLock::new(first.beside(stores, options()).await));
+        let store = store(&database).await;
+        let world = first.beside(store.clone().into(), options()).await;
+        nodes.push(RwLock::new(Node { world, store }));
     }
-    nodes.insert(0, RwLock::new(first));
+    let (world, store) = (first, of_first);
+    nodes.insert(0, RwLock::new(Node { world, store }));
     let crowd = Arc::new(Crowd {
         database,
         nodes,
@@ -235,7 +253,7 @@ async fn eight_nodes_never_wait_in_a_circle() {
     tasks.join_all().await;
 
     // What went away is swept, and then the books are at rest.
-    let world = crowd.nodes[0].read().await;
+    let world = &crowd.nodes[0].read().await.world;
     let begin = Instant::now();
     let open = "SELECT count(*) FROM billing_nodes WHERE state IN (0, 1)";
     while crowd.database.number(open).await > NODES as i64 {
@@ -258,7 +276,7 @@ async fn eight_nodes_never_wait_in_a_circle() {
     sleep(Duration::from_millis(1_500)).await;
     assert_eq!(crowd.database.number(deadlocks).await, before);
     for node in &crowd.nodes {
-        let gateway = node.read().await.gateway.clone();
+        let gateway = node.read().await.world.gateway.clone();
         gateway.shut_down(Duration::from_secs(5)).await.unwrap();
     }
 }
