@@ -12,6 +12,8 @@ mod nodes;
 #[cfg(feature = "testing")]
 mod outages;
 mod provider;
+#[cfg(all(feature = "testing", feature = "postgres"))]
+mod shared;
 mod world;
 
 use std::time::Duration;
@@ -37,6 +39,23 @@ macro_rules! on_every_backend {
         mod sqlite {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() { super::$name(super::Backend::Sqlite).await; })*
+        }
+        on_postgres! { $($name)* }
+    };
+}
+
+/// The same on PostgreSQL, on a server that nodes share. A test that makes up the death of a node is not among them:
+/// there a node whose process goes on lives on in its heartbeats. `assistiv-server/tests/rounds` kills processes.
+macro_rules! on_postgres {
+    (@a_node_that_dies_charges_open_streams_once) => {};
+    (@$name:ident) => {
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $name() { super::$name(super::Backend::Postgres).await; }
+    };
+    ($($name:ident)*) => {
+        #[cfg(all(feature = "testing", feature = "postgres"))]
+        mod postgres {
+            $(on_postgres! { @$name })*
         }
     };
 }

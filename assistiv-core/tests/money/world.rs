@@ -61,29 +61,34 @@ pub enum Backend {
     Memory,
     #[cfg(feature = "sqlite")]
     Sqlite,
+    #[cfg(all(feature = "testing", feature = "postgres"))]
+    Postgres,
 }
 
 /// Whose key a call is made with.
 #[derive(Clone)]
 pub struct Payer {
     key: PresentedKey,
-    end_user: Option<EndUserId>,
+    pub end_user: Option<EndUserId>,
 }
 
 pub struct World {
     pub gateway: Gateway,
     pub provider: Scripted,
     pub platform: Payer,
-    platform_id: PlatformId,
+    pub platform_id: PlatformId,
     stores: Stores,
-    _dir: Option<tempfile::TempDir>,
+    place: Place,
 }
+
+/// Where the database is, for as long as it is needed.
+type Place = Option<Arc<dyn std::any::Any + Send + Sync>>;
 
 impl World {
     pub async fn new(backend: Backend, balance: NanoUsd) -> Self {
-        let (stores, dir) = stores(backend).await;
+        let (stores, place) = stores(backend).await;
         let world = Self::on(stores, BillingOptions::default(), balance).await;
-        Self { _dir: dir, ..world }
+        Self { place, ..world }
     }
 
     /// A gateway on stores of the test's choice.
@@ -111,7 +116,7 @@ impl World {
             platform,
             platform_id: made.platform.id,
             stores,
-            _dir: None,
+            place: None,
         }
     }
 
@@ -124,7 +129,7 @@ impl World {
             platform: self.platform.clone(),
             platform_id: self.platform_id,
             stores,
-            _dir: None,
+            place: None,
         }
     }
 
@@ -145,7 +150,7 @@ impl World {
     pub async fn end_user_without_budget(&self) -> Payer {
         let local = self.gateway.local_operator();
         let command = CreateEndUser {
-            external_id: "ada".into(),
+            external_id: uuid::Uuid::new_v4().to_string(),
             ..CreateEndUser::default()
         };
         let made = self
@@ -164,12 +169,23 @@ impl World {
     }
 
     pub async fn give_budget(&self, payer: &Payer, usd: Option<i64>, tokens: Option<i64>) {
+        self.give_budget_for(payer, usd, tokens, Period::OneTime)
+            .await;
+    }
+
+    pub async fn give_budget_for(
+        &self,
+        payer: &Payer,
+        usd: Option<i64>,
+        tokens: Option<i64>,
+        period: Period,
+    ) {
         let terms = BudgetTerms {
             limits: Limits {
                 usd: usd.map(NanoUsd::new),
                 tokens: tokens.map(Tokens::new),
             },
-            period: Period::OneTime,
+            period,
             timezone: ZoneName::default(),
             auto_replenish: false,
             replenish: Limits::default(),
@@ -210,7 +226,7 @@ impl World {
         self.on_budget(payer, ReadBudget).await
     }
 
-    async fn on_budget<C, T>(&self, payer: &Payer, command: C) -> T
+    pub async fn on_budget<C, T>(&self, payer: &Payer, command: C) -> T
     where
         BudgetOf<C>: assistiv_core::command::Command<
                 assistiv_core::billing::Wallets,
@@ -382,12 +398,12 @@ impl World {
             platform: self.platform,
             platform_id: self.platform_id,
             stores: self.stores,
-            _dir: self._dir,
+            place: self.place,
         }
     }
 }
 
-async fn stores(backend: Backend) -> (Stores, Option<tempfile::TempDir>) {
+async fn stores(backend: Backend) -> (Stores, Place) {
     match backend {
         Backend::Memory => (MemoryStore::new(Arc::new(SystemClock)).into(), None),
         #[cfg(feature = "sqlite")]
@@ -397,7 +413,15 @@ async fn stores(backend: Backend) -> (Stores, Option<tempfile::TempDir>) {
             let store = SqlStore::open(SqlOptions::sqlite(dir.path().join("money.db")))
                 .await
                 .unwrap();
-            (store.into(), Some(dir))
+            (store.into(), Some(Arc::new(dir)))
+        }
+        #[cfg(all(feature = "testing", feature = "postgres"))]
+        Backend::Postgres => {
+            use assistiv_core::store::sql::SqlStore;
+            use assistiv_core::testing::postgres::TestPostgres;
+            let database = TestPostgres::shared().database().await;
+            let store = SqlStore::open(database.options()).await.unwrap();
+            (store.into(), Some(Arc::new(database)))
         }
     }
 }

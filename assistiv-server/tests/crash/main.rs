@@ -17,11 +17,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use assistiv_core::Gateway;
-use assistiv_core::billing::{ChargeFlags, EntryKind};
+use assistiv_core::billing::{AccountAudit, ChargeFlags, EntryKind};
 use assistiv_core::id::{EntryId, PlatformId};
 use assistiv_core::money::NanoUsd;
 use assistiv_core::store::Page;
 use assistiv_core::store::sql::{SqlOptions, SqlStore};
+use assistiv_core::testing::scopes;
 use assistiv_server::mock::Mock;
 
 use self::client::Client;
@@ -68,6 +69,62 @@ async fn a_killed_server_loses_no_charge_and_doubles_none() {
     assert!(answer.is_whole());
     server.terminate().await;
     check_the_books(dir.path(), tenant.platform_id, &delivered).await;
+}
+
+/// The database has one process at a time; the next one takes back at once what the one before it left, without
+/// waiting for any lease to end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_server_is_refused_and_the_next_one_sweeps_at_once() {
+    let mock = Mock::start(([127, 0, 0, 1], 0).into()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let tenant = server::set_up(dir.path(), &mock, BALANCE).await;
+    let server = Server::start(dir.path(), &mock).await;
+    let refused = server::refused(dir.path(), &mock).await;
+    assert!(refused.contains("another process"), "{refused}");
+    let client = Client::new(server.address(), tenant.key_of(0));
+    assert!(client.complete("hello", false).await.unwrap().is_whole());
+
+    // A stream that is under way, and recorded, when the server dies.
+    let slow = "mock:words=5000 mock:delay_ms=5 hello";
+    let under_way = run(async move {
+        let answer = client.complete(slow, true).await.unwrap();
+        assert!(!answer.is_whole());
+    });
+    let inspection = SqlStore::inspect(SqlOptions::sqlite(dir.path().join("assistiv.db")))
+        .await
+        .unwrap();
+    let ledger = inspection.store.stores().ledger;
+    let operator = scopes::operator();
+    let recorded = async {
+        let open = |accounts: Vec<AccountAudit>| accounts.iter().any(|a| a.open_streams > 0);
+        while !open(ledger.audit(&operator).await.unwrap()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), recorded)
+        .await
+        .expect("the stream is recorded");
+    server.kill().await;
+    under_way.await.unwrap();
+
+    let server = Server::start(dir.path(), &mock).await;
+    let client = Client::new(server.address(), tenant.key_of(0));
+    assert!(client.complete("hello", false).await.unwrap().is_whole());
+    let nodes = ledger.nodes(&operator).await.unwrap();
+    let open: Vec<_> = nodes.iter().filter(|node| node.is_open).collect();
+    assert_eq!((nodes.len(), open.len()), (1, 1), "{nodes:?}");
+    for account in ledger.audit(&operator).await.unwrap() {
+        assert!(account.balances(), "{account:?}");
+        assert_eq!(account.open_streams, 0, "{account:?}");
+    }
+    let charges = ledger.charges(&scopes::engine(), 0, 10).await.unwrap();
+    let flags: Vec<_> = charges.iter().map(|charge| charge.entry.flags).collect();
+    let swept = ChargeFlags::CRASH.with(ChargeFlags::TRUNCATED);
+    assert_eq!(
+        flags,
+        [ChargeFlags::default(), swept, ChargeFlags::default()]
+    );
+    server.terminate().await;
 }
 
 async fn load(client: Client, number: usize, delivered: Delivered) {

@@ -72,6 +72,19 @@ pub(crate) async fn set_up(dir: &Path, mock: &Mock, balance: &str) -> Tenant {
     }
 }
 
+/// What a server says that does not start.
+pub(crate) async fn refused(dir: &Path, mock: &Mock) -> String {
+    let mut command = command(dir, mock);
+    command
+        .args(["serve", "--listen", "127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let ended = tokio::time::timeout(Duration::from_secs(60), command.output()).await;
+    let ended = ended.expect("the server serves").unwrap();
+    assert!(!ended.status.success(), "{ended:?}");
+    String::from_utf8_lossy(&ended.stderr).into_owned()
+}
+
 impl Server {
     /// Starts the server and waits until it is ready.
     pub(crate) async fn start(dir: &Path, mock: &Mock) -> Self {

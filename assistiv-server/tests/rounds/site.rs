@@ -138,7 +138,7 @@ impl Tenant {
         settings: Value,
     ) -> Self {
         let body = json!({
-            "name": "Acme",
+            "name": format!("Acme {}", uuid::Uuid::new_v4().simple()),
             "initial_balance_usd": dollars(balance),
             "settings": settings,
         });

@@ -35,6 +35,10 @@ impl Entity {
     }
 }
 
+/// Notes what was given back.
+pub(in crate::store::sql) static NEW: LazyLock<Inserts<ActiveModel>> =
+    LazyLock::new(|| Inserts::new(None));
+
 /// What a compensation gives back for a charge.
 pub fn row(compensation: &Compensation, charge: EntryId, usd: NanoUsd) -> ActiveModel {
     ActiveModel {
@@ -44,6 +48,3 @@ pub fn row(compensation: &Compensation, charge: EntryId, usd: NanoUsd) -> Active
         usd: Set(usd.get()),
     }
 }
-
-pub(in crate::store::sql) static NEW: LazyLock<Inserts<ActiveModel>> =
-    LazyLock::new(|| Inserts::new(None));
