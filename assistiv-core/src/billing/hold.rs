@@ -285,6 +285,7 @@ impl Held {
             fate,
             ack,
             permit: Some(self.permit.into_inner()),
+            in_doubt: None,
         };
         let operation = LaneOperation::Settle(Box::new(settlement));
         self.payer.epoch.enqueue(operation);

@@ -42,7 +42,10 @@ const STREAM_A: Job = Job {
     is_stream: true,
     ..WHOLE_A
 };
-const STREAM_B: Job = Job { node: 1, ..STREAM_A };
+const STREAM_B: Job = Job {
+    node: 1,
+    ..STREAM_A
+};
 const FAILING: Job = Job {
     fails: true,
     ..STREAM_A
@@ -96,24 +99,93 @@ fn explore(scenario: Scenario, full_faults: usize) {
 
 #[test]
 fn one_whole_answer() {
-    explore(scenario("one whole answer", &[WHOLE_A]), 3);
+    let twice = Scenario {
+        faults: 2,
+        ..scenario("one whole answer", &[WHOLE_A])
+    };
+    explore(twice, 3);
 }
 
 #[test]
 fn one_stream() {
-    explore(scenario("one stream", &[STREAM_A]), 3);
+    explore(scenario("one stream", &[STREAM_A]), 2);
+}
+
+#[test]
+fn a_stream_that_fails() {
+    let settling = Scenario {
+        held: SETTLEMENTS,
+        ..scenario("a stream that fails", &[FAILING])
+    };
+    explore(settling, 2);
 }
 
 #[test]
 fn one_stream_with_a_budget() {
     let with_budget = Scenario {
         budget: Some(50 * one_hold()),
+        held: SETTLEMENTS,
         ..scenario("one stream with a budget", &[STREAM_A])
     };
     explore(with_budget, 2);
 }
 
+/// The second call needs what the first one's node has at hand, and no more than that.
 #[test]
-fn a_stream_that_fails() {
-    explore(scenario("a stream that fails", &[FAILING]), 3);
+fn two_nodes_and_one_call_s_worth() {
+    let scarce = Scenario {
+        wallet: 2 * one_hold(),
+        held: &["lease", "lane", "slot", "recall"],
+        ..scenario("two nodes and two holds", &[WHOLE_A, WHOLE_B])
+    };
+    explore(scarce, 2);
+}
+
+#[test]
+fn two_answers_of_two_nodes() {
+    let settling = Scenario {
+        held: SETTLEMENTS,
+        ..scenario("two answers of two nodes", &[WHOLE_A, WHOLE_B])
+    };
+    explore(settling, 2);
+}
+
+#[test]
+fn two_streams_of_two_nodes() {
+    let settling = Scenario {
+        held: SETTLEMENTS,
+        ..scenario("two streams of two nodes", &[STREAM_A, STREAM_B])
+    };
+    explore(settling, 2);
+}
+
+#[test]
+fn two_answers_of_one_node() {
+    let settling = Scenario {
+        held: SETTLEMENTS,
+        ..scenario("two answers of one node", &[WHOLE_A, STREAM_A])
+    };
+    explore(settling, 2);
+}
+
+/// A refund that has to wait for a batch of its own.
+#[test]
+fn two_answers_in_batches_of_one() {
+    let mut one_by_one = Scenario {
+        held: SETTLEMENTS,
+        faults: 2,
+        kinds: &[How::Slow, How::LoseReply, How::Die],
+        ..scenario("two answers in batches of one", &[WHOLE_A, WHOLE_A])
+    };
+    one_by_one.options.batch_max = 1;
+    explore(one_by_one, 3);
+}
+
+#[test]
+fn three_calls_of_two_nodes() {
+    let settling = Scenario {
+        held: SETTLEMENTS,
+        ..scenario("three calls of two nodes", &[STREAM_A, WHOLE_A, WHOLE_B])
+    };
+    explore(settling, 2);
 }
