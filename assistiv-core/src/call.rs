@@ -28,6 +28,14 @@ use crate::routing::Plan;
 pub enum Operation {
     /// OpenAI's `POST /v1/chat/completions`.
     ChatCompletions,
+    /// OpenAI's `POST /v1/responses`.
+    Responses,
+    /// Anthropic's `POST /v1/messages`.
+    Messages,
+    /// Anthropic's `POST /v1/messages/count_tokens`.
+    CountTokens,
+    /// OpenAI's `POST /v1/embeddings`.
+    Embeddings,
 }
 
 /// A model call as it came in.
@@ -80,6 +88,9 @@ pub enum RequestError {
     /// Fields are missing or out of range; all at once.
     #[error("{} fields are not valid", .0.len())]
     Fields(Vec<FieldError>),
+    /// An operation that this version does not serve.
+    #[error("this operation is not served")]
+    NotServed(Operation),
     /// A parameter that this endpoint cannot honour.
     #[error("`{param}` is not supported here: {hint}")]
     UnsupportedParameter {
@@ -88,6 +99,30 @@ pub enum RequestError {
         /// What to do instead.
         hint: &'static str,
     },
+}
+
+// === impl Operation ===
+
+impl Operation {
+    /// Those that this version serves.
+    pub const SERVED: &'static [Self] = &[Self::ChatCompletions];
+
+    /// The path under which it is called.
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::ChatCompletions => "/v1/chat/completions",
+            Self::Responses => "/v1/responses",
+            Self::Messages => "/v1/messages",
+            Self::CountTokens => "/v1/messages/count_tokens",
+            Self::Embeddings => "/v1/embeddings",
+        }
+    }
+
+    /// The operation of a path, when this version serves it.
+    pub fn of(path: &str) -> Option<Self> {
+        let mut served = Self::SERVED.iter().copied();
+        served.find(|operation| operation.path() == path)
+    }
 }
 
 // === impl Call ===

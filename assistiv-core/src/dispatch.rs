@@ -6,6 +6,7 @@
 
 mod body;
 mod exchange;
+mod failure;
 mod memories;
 mod service;
 mod streaming;

@@ -22,6 +22,7 @@ use crate::dispatch::Dispatch;
 use crate::keys::Keys;
 use crate::llm_configs::LlmConfigs;
 use crate::logs::{LogPipeline, Logs};
+use crate::prices::PriceKeeper;
 use crate::provider::Providers;
 use crate::routing::{ListedModel, PlanCalls, Router};
 use crate::runtime::Runtime;
@@ -41,6 +42,7 @@ pub struct Gateway {
     keys: Commands<Keys>,
     llm_configs: Commands<LlmConfigs>,
     wallets: Commands<Wallets>,
+    prices: Commands<PriceKeeper>,
     logs: Commands<Logs>,
     log_pipeline: LogPipeline,
     authenticator: Authenticator,
@@ -85,6 +87,11 @@ impl Gateway {
     /// Commands on wallets and budgets.
     pub fn wallets(&self) -> &Commands<Wallets> {
         &self.wallets
+    }
+
+    /// Commands on versions of prices.
+    pub fn prices(&self) -> &Commands<PriceKeeper> {
+        &self.prices
     }
 
     /// Commands on the request log and on usage.
@@ -164,7 +171,7 @@ impl Gateway {
 
     /// The operations that the gateway serves.
     pub fn operations(&self) -> &'static [Operation] {
-        &[Operation::ChatCompletions]
+        Operation::SERVED
     }
 
     /// Stops in order: no new calls, running ones get `patience`, streams that outlast it end with an error

@@ -169,6 +169,9 @@ impl From<Operation> for RequestType {
     fn from(operation: Operation) -> Self {
         match operation {
             Operation::ChatCompletions => Self::ChatCompletion,
+            Operation::Responses => Self::Response,
+            Operation::Messages | Operation::CountTokens => Self::Message,
+            Operation::Embeddings => Self::Embedding,
         }
     }
 }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use assistiv_core::billing::Usage;
 use assistiv_core::call::{InferenceRequest, Operation};
-use assistiv_core::conversation::{AnswerEvent, FinishReason};
+use assistiv_core::conversation::{AnswerEvent, FinishReason, Part, Role};
 use assistiv_core::provider::{
     AnswerWriter, Credential, Decoder, Encoded, Output, Provider, ProviderError,
     ProviderErrorKind as Kind, Registered, Support, Transport, TransportError, TransportErrorKind,
@@ -32,7 +32,6 @@ use http::{HeaderMap, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 /// Repeats what the user said.
 #[derive(Clone, Copy, Debug, Default)]
@@ -84,24 +83,16 @@ impl Echo {
 impl Ask {
     /// What to ask for a request. `lowered` is the output limit that the caller can pay.
     fn of(request: &InferenceRequest, lowered: Option<u64>) -> Result<Self, ProviderError> {
-        if request.choices() > 1 {
-            return Err(ProviderError::new(Kind::UnsupportedParameter).with_param("n"));
-        }
-        let messages: Vec<Value> = request
-            .members()
-            .read("messages")
-            .map_err(failed)?
-            .unwrap_or_default();
-        let last = messages
-            .iter()
-            .rev()
-            .find(|message| message["role"] == "user");
+        let conversation = request.conversation()?;
+        conversation.only_one_choice()?;
+        let messages = &conversation.messages;
+        let last = messages.iter().rfind(|message| message.role == Role::User);
         Ok(Self {
-            text: last.map(text_of).unwrap_or_default(),
-            limit: lowered.or(request.output_limit().map(|(_, limit)| limit)),
+            text: last.map(|last| text_of(&last.parts)).unwrap_or_default(),
+            limit: lowered.or(conversation.max_output_tokens),
             input_tokens: messages
                 .iter()
-                .map(|m| words(&text_of(m)).count() as u64)
+                .map(|message| words(&text_of(&message.parts)).count() as u64)
                 .sum(),
         })
     }
@@ -115,7 +106,9 @@ impl Provider for Echo {
 
     fn support(&self, operation: Operation) -> Support {
         match operation {
-            Operation::ChatCompletions => Support::Translated,
+            Operation::ChatCompletions | Operation::Responses | Operation::Messages => {
+                Support::Translated
+            }
             _ => Support::Unsupported,
         }
     }
@@ -244,17 +237,14 @@ impl Decoder for EchoDecoder {
     }
 }
 
-/// A message's text, be it one string or parts.
-fn text_of(message: &Value) -> String {
-    match &message["content"] {
-        Value::String(text) => text.clone(),
-        Value::Array(parts) => parts
-            .iter()
-            .filter_map(|part| part["text"].as_str())
-            .collect::<Vec<_>>()
-            .join(" "),
-        _ => String::new(),
-    }
+/// What a message or the result of a tool says.
+fn text_of(parts: &[Part<'_>]) -> String {
+    let text = |part: &Part<'_>| match part {
+        Part::Text(text) => Some(text.to_string()),
+        Part::ToolResult(result) => Some(text_of(&result.content)),
+        _ => None,
+    };
+    parts.iter().filter_map(text).collect::<Vec<_>>().join(" ")
 }
 
 /// Words with the space that follows them, so that together they are the text again.
@@ -294,7 +284,7 @@ mod tests {
 
     const TALK: &str = r#"{"model":"echo","max_tokens":3,"messages":[{"role":"system","content":"be brief"},
         {"role":"user","content":"first"},{"role":"assistant","content":null},
-        {"role":"user","content":[{"type":"text","text":"one two"},{"type":"image_url","image_url":{}},{"type":"text","text":"three four"}]}]}"#;
+        {"role":"user","content":[{"type":"text","text":"one two"},{"type":"image_url","image_url":{"url":"https://example.com/a.png"}},{"type":"text","text":"three four"}]}]}"#;
 
     #[tokio::test]
     async fn the_last_user_message_comes_back_word_by_word() {

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::call::{Operation, RequestError, chat};
 use crate::conversation::{self, Conversation, Recalled};
 use crate::json::Members;
-use crate::provider::ProviderError;
+use crate::provider::{ProviderError, ProviderErrorKind};
 
 /// A request of some operation, read and validated.
 #[derive(Clone, Debug)]
@@ -22,13 +22,15 @@ pub struct InferenceRequest {
     pub(crate) recalled: Recalled,
 }
 
-/// The member in which a chat request limits its output.
+/// The member in which a request limits its output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LimitField {
     /// `max_tokens`.
     MaxTokens,
     /// `max_completion_tokens`.
     MaxCompletionTokens,
+    /// `max_output_tokens`, of responses.
+    MaxOutputTokens,
 }
 
 /// Members that would change where, or with which credential, a provider is called. Always dropped.
@@ -55,6 +57,7 @@ impl InferenceRequest {
         }
         match operation {
             Operation::ChatCompletions => chat::read(members),
+            operation => Err(RequestError::NotServed(operation)),
         }
     }
 
@@ -96,11 +99,12 @@ impl InferenceRequest {
     /// The request in no provider's dialect, for adapters that write it anew.
     ///
     /// # Errors
-    /// [`ProviderErrorKind::Invalid`](crate::provider::ProviderErrorKind::Invalid) and its neighbours name the
+    /// [`ProviderErrorKind::Invalid`] and its neighbours name the
     /// field that cannot be understood or translated.
     pub fn conversation(&self) -> Result<Conversation<'_>, ProviderError> {
         match self.operation {
             Operation::ChatCompletions => conversation::read_chat(self),
+            _ => Err(ProviderError::new(ProviderErrorKind::Invalid)),
         }
     }
 
@@ -108,6 +112,7 @@ impl InferenceRequest {
     pub fn tool_call_ids(&self) -> Vec<String> {
         match self.operation {
             Operation::ChatCompletions => conversation::chat_call_ids(self),
+            _ => Vec::new(),
         }
     }
 
@@ -136,6 +141,7 @@ impl LimitField {
         match self {
             Self::MaxTokens => "max_tokens",
             Self::MaxCompletionTokens => "max_completion_tokens",
+            Self::MaxOutputTokens => "max_output_tokens",
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::billing::{BillingOptions, Ending, FundError, Hold, OpenGate};
 use crate::call::{Funded, Planned};
 use crate::conversation::Dropped;
 use crate::logs::LogPipeline;
-use crate::provider::{Encoded, Piece, ProviderError, ProviderErrorKind, Support, UpstreamBody};
+use crate::provider::{Encoded, Piece, ProviderError, ProviderErrorKind, UpstreamBody};
 use crate::routing::Target;
 use crate::runtime::Runtime;
 use crate::tenancy::UnsupportedParams;
@@ -145,11 +145,11 @@ impl Shared {
         } = funded;
         let targets = std::mem::take(&mut planned.plan.targets);
         hold.log(self.logs.call(&planned));
-        let operation = planned.request.operation();
-        if targets
-            .iter()
-            .any(|target| target.registered.provider.support(operation) == Support::Translated)
-        {
+        let is_rewritten = |target: &Target| {
+            let provider = &target.registered.provider;
+            provider.is_rewritten(&planned.request, target)
+        };
+        if targets.iter().any(is_rewritten) {
             let owner = Owner::of(&planned.identity);
             let recalled = self.memories.of(owner, &planned.request).await;
             planned.request.recall(recalled);
@@ -316,8 +316,7 @@ impl Shared {
                 exchange.hold.log_failure(&error);
                 return Err(error);
             }
-            let streaming =
-                Streaming::new(exchange, self.clone(), owner, planned.request_id.clone());
+            let streaming = Streaming::new(exchange, self.clone(), owner, &planned);
             (CallBody::stream(streaming.into_stream()), None)
         } else {
             let (bytes, hold) = self.read_whole(exchange, owner).await?;

@@ -10,11 +10,13 @@ use tokio::time::Instant;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::exchange::{Exchange, Step};
+use super::failure;
 use super::memories::Owner;
 use super::service::Shared;
 use crate::billing::{Ending, FundError, Funds, Settled, Shortfall};
+use crate::call::{Operation, Planned};
 use crate::error::{Error, Problem};
-use crate::provider::{Piece, ProviderError, ProviderErrorKind};
+use crate::provider::{Output, Piece, ProviderError, ProviderErrorKind};
 
 /// Silence after which a comment keeps the connection alive.
 const PING_AFTER: Duration = Duration::from_secs(15);
@@ -26,6 +28,7 @@ pub(super) struct Streaming {
     exchange: Option<Exchange>,
     shared: Arc<Shared>,
     owner: Owner,
+    operation: Operation,
     request_id: Arc<str>,
     stopping: Pin<Box<WaitForCancellationFutureOwned>>,
     /// Kept until the body is dropped: only then is the delivery proved.
@@ -38,14 +41,15 @@ impl Streaming {
         exchange: Exchange,
         shared: Arc<Shared>,
         owner: Owner,
-        request_id: Arc<str>,
+        planned: &Planned,
     ) -> Self {
         let stopping = Box::pin(shared.stopping.clone().cancelled_owned());
         Self {
             exchange: Some(exchange),
             shared,
             owner,
-            request_id,
+            operation: planned.request.operation(),
+            request_id: planned.request_id.clone(),
             stopping,
             settled: None,
         }
@@ -102,7 +106,7 @@ impl Streaming {
         self.shared.memories.keep(self.owner, &mut out).await;
         match hold.settle(Ending::Complete).stream().await {
             Ok(settled) => self.settled = Some(settled),
-            Err(error) => return Some(self.error_frame(&error.into())),
+            Err(error) => return Some(self.failure(&error.into(), &mut out)),
         }
         let mut rest = BytesMut::new();
         while let Some(Piece::Content(bytes) | Piece::Terminal(bytes)) = out.pop() {
@@ -121,13 +125,21 @@ impl Streaming {
             "stream failed"
         );
         exchange.hold.log_failure(error);
-        self.settled = exchange.hold.settle(ending).stream().await.ok();
-        Some([before, self.error_frame(error)].concat().into())
+        let Exchange { hold, mut out, .. } = exchange;
+        self.settled = hold.settle(ending).stream().await.ok();
+        Some([before, self.failure(error, &mut out)].concat().into())
     }
 
-    fn error_frame(&self, error: &Error) -> Bytes {
-        let body = Problem::from(error).to_json(&self.request_id, &self.shared.options.docs_url);
-        format!("data: {body}\n\n").into()
+    /// How the caller's dialect says that the stream failed.
+    fn failure(&self, error: &Error, out: &mut Output) -> Bytes {
+        let problem = Problem::from(error);
+        failure::frame(
+            self.operation,
+            &problem,
+            &self.request_id,
+            &self.shared.options.docs_url,
+            out,
+        )
     }
 }
 

@@ -184,6 +184,9 @@ impl From<&RequestError> for Problem {
         match error {
             RequestError::Json(cause) => Self::new(Reason::INVALID_JSON, cause.to_string()),
             RequestError::Fields(errors) => Self::validation(errors),
+            RequestError::NotServed(_) => {
+                Self::new(Reason::UNSUPPORTED_ENDPOINT, error.to_string())
+            }
             RequestError::UnsupportedParameter { param, .. } => {
                 Self::new(Reason::UNSUPPORTED_PARAMETER, error.to_string()).with_param(param)
             }

@@ -6,7 +6,7 @@ use std::fmt;
 
 use self::chat::ChatWriter;
 use super::Output;
-use crate::call::{InferenceRequest, Operation};
+use crate::call::InferenceRequest;
 use crate::conversation::{AnswerEvent, Memory};
 use crate::routing::Target;
 
@@ -45,9 +45,8 @@ impl AnswerWriter {
 
     /// A writer for the answer to a request that calls the model `model`.
     pub fn naming(request: &InferenceRequest, model: &str) -> Self {
-        let dialect = match request.operation() {
-            Operation::ChatCompletions => Box::new(ChatWriter::new(request, model)),
-        };
+        // One writer for each dialect, by the request's operation.
+        let dialect = Box::new(ChatWriter::new(request, model));
         Self {
             dialect,
             call: None,

@@ -9,13 +9,15 @@ use uuid::Uuid;
 
 use crate::auth::{OperatorScope, PlatformScope, SweeperScope};
 use crate::billing::{
-    AccountAudit, ActContext, ActRefusal, Amounts, Applied, Budget, Control, EntriesOf,
-    EntryFilter, EntryWithBalance, Idempotency, Lane, LanePosition, LateSettlement, LeaseBatch,
-    LeaseGrant, LedgerAct, LedgerEntry, LedgerStore, NodeAudit, PostedCharge, Resolution, Resolved,
-    SettleBatch, Statement, StatementCursor, StatementPage, Sweep, Swept, Unconfirmed,
-    UnconfirmedDelivery, UnconfirmedFilter, Wallet,
+    AccountAudit, ActContext, ActRefusal, Amounts, Applied, Budget, CallInterval, ChargeHistory,
+    Compensation, Control, EntriesOf, EntryFilter, EntryWithBalance, Idempotency, Lane,
+    LanePosition, LateSettlement, LeaseBatch, LeaseGrant, LedgerAct, LedgerEntry, LedgerStore,
+    NodeAudit, PostedCharge, RerateReport, Rerating, Resolution, Resolved, SettleBatch, Statement,
+    StatementCursor, StatementPage, Sweep, Swept, Unconfirmed, UnconfirmedDelivery,
+    UnconfirmedFilter, Wallet,
 };
 use crate::id::{AccountId, BudgetId, EndUserId, EntryId, NodeId};
+use crate::money::NanoUsd;
 use crate::store::{Listed, Page, StoreError};
 
 /// The way of one node to a ledger store. Clones are the same way.
@@ -223,6 +225,20 @@ ledger_store! {
         context: &ActContext,
         idempotency: Option<Idempotency>
     ) -> Result<Resolved, ActRefusal>;
+    is_settling(scope: &OperatorScope, interval: &CallInterval) -> bool;
+    begin_rerate(
+        scope: &OperatorScope,
+        rerating: &Rerating
+    ) -> Result<Option<RerateReport>, ActRefusal>;
+    calls_charged(
+        scope: &OperatorScope,
+        interval: &CallInterval,
+        besides: EntryId,
+        after: Option<EntryId>,
+        most: u32
+    ) -> Vec<ChargeHistory>;
+    compensate(scope: &OperatorScope, compensation: &Compensation) -> NanoUsd;
+    finish_rerate(scope: &OperatorScope, report: &RerateReport) -> RerateReport;
     entries(
         scope: &PlatformScope,
         of: EntriesOf,

@@ -1,4 +1,4 @@
-//! `POST /v1/chat/completions`: from a request with an accepted head to the gateway's stack, and back.
+//! Calls of models: from a request with an accepted head to the gateway's stack, and back.
 
 use assistiv_core::auth::PresentedKey;
 use assistiv_core::{Call, Error, Gateway, Operation};
@@ -11,15 +11,16 @@ use super::problem::RequestId;
 use super::response::ResponseBody;
 
 /// Runs a call whose body has arrived.
-pub(super) async fn chat(
+pub(super) async fn call(
     gateway: &Gateway,
+    operation: Operation,
     key: PresentedKey,
     body: Bytes,
     request_id: &RequestId,
 ) -> Result<Response<ResponseBody>, Error> {
     let call = Call {
         key,
-        operation: Operation::ChatCompletions,
+        operation,
         body,
         request_id: request_id.0.clone(),
         received_at: Instant::now(),

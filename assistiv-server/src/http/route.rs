@@ -1,5 +1,6 @@
 //! Which part of the server a path belongs to.
 
+use assistiv_core::Operation;
 use http::Method;
 
 /// What a path means. Everything that is not served here belongs to the management router.
@@ -7,7 +8,8 @@ use http::Method;
 pub(super) enum Route<'a> {
     Health,
     Ready,
-    ChatCompletions,
+    /// A call of a model, or of an endpoint beside it.
+    Inference(Operation),
     Models,
     /// One model; the name is as it stands in the path.
     Model(&'a str),
@@ -26,8 +28,8 @@ impl<'a> Route<'a> {
         match path {
             "/healthz" => Self::Health,
             "/readyz" => Self::Ready,
-            "/v1/chat/completions" => Self::ChatCompletions,
             "/v1/models" => Self::Models,
+            _ if let Some(operation) = Operation::of(path) => Self::Inference(operation),
             _ if !is_plain(path) => Self::Nowhere,
             _ => match path.strip_prefix(MODEL) {
                 // The only segment that may be encoded: clients encode the `/` in a model's name.
@@ -43,7 +45,7 @@ impl<'a> Route<'a> {
         match self {
             Self::Health => "/healthz",
             Self::Ready => "/readyz",
-            Self::ChatCompletions => "/v1/chat/completions",
+            Self::Inference(operation) => operation.path(),
             Self::Models => "/v1/models",
             Self::Model(_) => "/v1/models/{model}",
             Self::Management | Self::Nowhere => "-",
@@ -55,7 +57,7 @@ impl<'a> Route<'a> {
         match self {
             Self::Health | Self::Ready => Some("GET, HEAD"),
             Self::Models | Self::Model(_) => Some("GET, HEAD, OPTIONS"),
-            Self::ChatCompletions => Some("POST, OPTIONS"),
+            Self::Inference(_) => Some("POST, OPTIONS"),
             Self::Management | Self::Nowhere => None,
         }
     }
@@ -66,7 +68,7 @@ impl<'a> Route<'a> {
             Self::Health | Self::Ready | Self::Models | Self::Model(_) => {
                 *method == Method::GET || *method == Method::HEAD
             }
-            Self::ChatCompletions => *method == Method::POST,
+            Self::Inference(_) => *method == Method::POST,
             Self::Management | Self::Nowhere => true,
         }
     }
@@ -78,7 +80,7 @@ pub(super) fn is_cross_origin(path: &str) -> bool {
         path.strip_prefix(root)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
-    path == "/v1/chat/completions" || within("/v1/models") || within("/v1/me")
+    Operation::of(path).is_some() || within("/v1/models") || within("/v1/me")
 }
 
 /// Paths match exactly: no empty segment, no trailing slash, no dots to resolve.

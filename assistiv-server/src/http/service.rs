@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use assistiv_core::auth::PresentedKey;
 use assistiv_core::error::Reason;
-use assistiv_core::{Error, Gateway, Problem};
+use assistiv_core::{Error, Gateway, Operation, Problem};
 use axum::extract::MatchedPath;
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -72,7 +72,7 @@ enum Accepted {
     Health,
     Ready,
     Preflight(Option<&'static str>),
-    Chat(PresentedKey),
+    Inference(Operation, PresentedKey),
     Models(PresentedKey),
     Model(PresentedKey, String),
     Management,
@@ -245,10 +245,12 @@ impl Shared {
             Accepted::Management => return self.manage(head, body, id).await,
             Accepted::Models(key) => models::list(gateway, &key).await,
             Accepted::Model(key, name) => models::one(gateway, &key, &name).await,
-            Accepted::Chat(key) => match body::read(body, self.options.body).await {
-                Ok(bytes) => inference::chat(gateway, key, bytes, id).await,
-                Err(problem) => return self.problem(&problem, id),
-            },
+            Accepted::Inference(operation, key) => {
+                match body::read(body, self.options.body).await {
+                    Ok(bytes) => inference::call(gateway, operation, key, bytes, id).await,
+                    Err(problem) => return self.problem(&problem, id),
+                }
+            }
         };
         outcome.unwrap_or_else(|error| self.failure(&error, id))
     }
@@ -273,10 +275,10 @@ impl Shared {
         Ok(match route {
             Route::Health => Accepted::Health,
             Route::Ready => Accepted::Ready,
-            Route::ChatCompletions => {
+            Route::Inference(operation) => {
                 let key = key()?;
                 body::check_json(&head.headers)?;
-                Accepted::Chat(key)
+                Accepted::Inference(operation, key)
             }
             Route::Models => Accepted::Models(key()?),
             Route::Model(name) => {

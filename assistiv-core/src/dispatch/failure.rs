@@ -1,0 +1,22 @@
+//! How each dialect says in a stream that the answer has failed.
+
+use bytes::Bytes;
+
+use crate::call::Operation;
+use crate::error::Problem;
+use crate::provider::Output;
+
+/// The last frame of a stream that failed. `out` is what the decoder has made of the answer up to there.
+pub(super) fn frame(
+    operation: Operation,
+    problem: &Problem,
+    request_id: &str,
+    docs_url: &str,
+    _out: &mut Output,
+) -> Bytes {
+    let body = problem.to_json(request_id, docs_url);
+    match operation {
+        Operation::Messages => format!("event: error\ndata: {body}\n\n").into(),
+        _ => format!("data: {body}\n\n").into(),
+    }
+}
