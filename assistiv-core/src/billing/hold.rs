@@ -285,7 +285,7 @@ impl Held {
             fate,
             ack,
             permit: Some(self.permit.into_inner()),
-            in_doubt: None,
+            _in_doubt: None,
         };
         let operation = LaneOperation::Settle(Box::new(settlement));
         self.payer.epoch.enqueue(operation);

@@ -5,7 +5,11 @@
 //! which orders count as one). Time passes only where the search wants it to. Heartbeats, messages and sweeps are not
 //! reordered among each other; they stop and go on with the connection of their node.
 //!
+//! `ASSISTIV_SIMULATION_FULL` puts one fault more into each schedule.
+//!
 //! A failure prints the choices that led to it. They are the same in every run.
+
+use std::time::Duration;
 
 use assistiv_core::billing::{BillingOptions, LastRequest};
 
@@ -14,7 +18,7 @@ use crate::explorer::Explorer;
 use crate::hub::How;
 use crate::run::{Scenario, play};
 
-/// Set to anything: more faults in each schedule.
+/// Set to anything: one fault more in each schedule.
 const FULL: &str = "ASSISTIV_SIMULATION_FULL";
 
 const EVERY_FAULT: &[How] = &[
@@ -181,6 +185,24 @@ fn two_answers_in_batches_of_one() {
     explore(one_by_one, 3);
 }
 
+/// Gates that wait for longer than a node may be silent: as if its process had stood still.
+#[test]
+fn two_answers_that_outlast_their_node() {
+    let mut patient = Scenario {
+        held: SETTLEMENTS,
+        kinds: &[
+            How::LoseReply,
+            How::CutOff,
+            How::CutOffLateFirst,
+            How::CutOffBriefly,
+        ],
+        ..scenario("two answers that outlast their node", &[WHOLE_A, STREAM_A])
+    };
+    patient.options.gate_timeout = Duration::from_secs(60);
+    explore(patient, 2);
+}
+
+/// Here leases pass at once: their orders are those of [`two_nodes_and_one_call_s_worth`].
 #[test]
 fn three_calls_of_two_nodes() {
     let settling = Scenario {

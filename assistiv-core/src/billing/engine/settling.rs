@@ -63,7 +63,7 @@ pub(crate) struct Settlement {
     pub(crate) permit: Option<OwnedSemaphorePermit>,
     /// Of a refund: its charge's batch counts as not handed over until the refund is durable, so that a crash before
     /// that lists the charge.
-    pub(crate) in_doubt: Option<DeliveryToken>,
+    pub(crate) _in_doubt: Option<DeliveryToken>,
 }
 
 /// How far a settlement is, shared with the gate that waits for it.
@@ -423,7 +423,7 @@ impl Settlement {
             fate: None,
             ack: None,
             permit: self.permit,
-            in_doubt: Some(in_doubt),
+            _in_doubt: Some(in_doubt),
         }
     }
 }
