@@ -287,6 +287,7 @@ impl Held {
             fate,
             ack,
             permit: Some(self.permit.into_inner()),
+            _in_doubt: None,
         };
         let operation = LaneOperation::Settle(Box::new(settlement));
         self.payer.epoch.enqueue(operation);

@@ -166,7 +166,7 @@ async fn tenants(stores: &Stores, wallet: i64, budget: Option<i64>) -> Payers {
         LazyLock::new(|| fixtures::new_end_user(PLATFORM.platform.id, "ada", BEGIN));
     let mut platform = PLATFORM.clone();
     platform.wallet.opening.1 = NanoUsd::new(wallet);
-    let (id, digest) = (platform.platform.id, platform.key.digest.clone());
+    let (id, digest) = (platform.platform.id, platform.key.digest);
     let tenancy = &stores.tenancy;
     let made = tenancy.create_platform(&scopes::operator(), platform).await;
     made.unwrap();

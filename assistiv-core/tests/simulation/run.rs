@@ -237,7 +237,7 @@ impl Run<'_> {
 
     /// Every call has ended: whatever is still to come comes, without a choice.
     async fn settle_down(&self) {
-        let rounds = if self.faults > 0 { 12 } else { 2 };
+        let rounds = if self.faults > 0 { 4 } else { 1 };
         for _ in 0..rounds {
             self.pass(PAUSE, None).await;
         }

@@ -5,7 +5,11 @@
 //! which orders count as one). Time passes only where the search wants it to. Heartbeats, messages and sweeps are not
 //! reordered among each other; they stop and go on with the connection of their node.
 //!
+//! `ASSISTIV_SIMULATION_FULL` puts one fault more into each schedule.
+//!
 //! A failure prints the choices that led to it. They are the same in every run.
+
+use std::time::Duration;
 
 use assistiv_core::billing::{BillingOptions, LastRequest};
 
@@ -14,7 +18,7 @@ use crate::explorer::Explorer;
 use crate::hub::How;
 use crate::run::{Scenario, play};
 
-/// Set to anything: more faults in each schedule.
+/// Set to anything: one fault more in each schedule.
 const FULL: &str = "ASSISTIV_SIMULATION_FULL";
 
 const EVERY_FAULT: &[How] = &[
@@ -99,24 +103,111 @@ fn explore(scenario: Scenario, full_faults: usize) {
 
 #[test]
 fn one_whole_answer() {
-    explore(scenario("one whole answer", &[WHOLE_A]), 3);
+    let twice = Scenario {
+        faults: 2,
+        ..scenario("one whole answer", &[WHOLE_A])
+    };
+    explore(twice, 3);
 }
 
 #[test]
 fn one_stream() {
-    explore(scenario("one stream", &[STREAM_A]), 3);
+    explore(scenario("one stream", &[STREAM_A]), 2);
+}
+
+#[test]
+fn a_stream_that_fails() {
+    let settling = Scenario {
+        held: SETTLEMENTS,
+        ..scenario("a stream that fails", &[FAILING])
+    };
+    explore(settling, 2);
 }
 
 #[test]
 fn one_stream_with_a_budget() {
     let with_budget = Scenario {
         budget: Some(50 * one_hold()),
+        held: SETTLEMENTS,
         ..scenario("one stream with a budget", &[STREAM_A])
     };
     explore(with_budget, 2);
 }
 
+/// The second call needs what the first one's node has at hand, and no more than that.
 #[test]
-fn a_stream_that_fails() {
-    explore(scenario("a stream that fails", &[FAILING]), 3);
+fn two_nodes_and_one_call_s_worth() {
+    let scarce = Scenario {
+        wallet: 2 * one_hold(),
+        held: &["lease", "lane", "slot", "recall"],
+        ..scenario("two nodes and two holds", &[WHOLE_A, WHOLE_B])
+    };
+    explore(scarce, 2);
+}
+
+#[test]
+fn two_answers_of_two_nodes() {
+    let settling = Scenario {
+        held: SETTLEMENTS,
+        ..scenario("two answers of two nodes", &[WHOLE_A, WHOLE_B])
+    };
+    explore(settling, 2);
+}
+
+#[test]
+fn two_streams_of_two_nodes() {
+    let settling = Scenario {
+        held: SETTLEMENTS,
+        ..scenario("two streams of two nodes", &[STREAM_A, STREAM_B])
+    };
+    explore(settling, 2);
+}
+
+#[test]
+fn two_answers_of_one_node() {
+    let settling = Scenario {
+        held: SETTLEMENTS,
+        ..scenario("two answers of one node", &[WHOLE_A, STREAM_A])
+    };
+    explore(settling, 2);
+}
+
+/// A refund that has to wait for a batch of its own.
+#[test]
+fn two_answers_in_batches_of_one() {
+    let mut one_by_one = Scenario {
+        held: SETTLEMENTS,
+        faults: 2,
+        kinds: &[How::Slow, How::LoseReply, How::Die],
+        ..scenario("two answers in batches of one", &[WHOLE_A, WHOLE_A])
+    };
+    one_by_one.options.batch_max = 1;
+    explore(one_by_one, 3);
+}
+
+/// Gates that wait for longer than a node may be silent: as if its process had stood still.
+#[test]
+fn two_answers_that_outlast_their_node() {
+    let mut patient = Scenario {
+        held: SETTLEMENTS,
+        kinds: &[
+            How::LoseReply,
+            How::CutOff,
+            How::CutOffLateFirst,
+            How::CutOffBriefly,
+        ],
+        ..scenario("two answers that outlast their node", &[WHOLE_A, STREAM_A])
+    };
+    patient.options.gate_timeout = Duration::from_secs(60);
+    explore(patient, 2);
+}
+
+/// Here leases pass at once: their orders are those of [`two_nodes_and_one_call_s_worth`].
+#[test]
+fn three_calls_of_two_nodes() {
+    let settling = Scenario {
+        held: SETTLEMENTS,
+        ..scenario("three calls of two nodes", &[STREAM_A, WHOLE_A, WHOLE_B])
+    };
+    explore(settling, 2);
 }

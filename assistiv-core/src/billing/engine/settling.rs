@@ -61,6 +61,9 @@ pub(crate) struct Settlement {
     pub(crate) fate: Option<Fate>,
     pub(crate) ack: Option<Ack>,
     pub(crate) permit: Option<OwnedSemaphorePermit>,
+    /// Of a refund: its charge's batch counts as not handed over until the refund is durable, so that a crash before
+    /// that lists the charge.
+    pub(crate) _in_doubt: Option<DeliveryToken>,
 }
 
 /// How far a settlement is, shared with the gate that waits for it.
@@ -280,8 +283,8 @@ impl SettleLane {
                 }
             }
             if !settlement.ticket.finish() {
-                let refund = Operation::Settle(Box::new(settlement.refund()));
-                self.epoch.enqueue(refund);
+                let refund = settlement.refund(deliveries.token(seq));
+                self.epoch.enqueue(Operation::Settle(Box::new(refund)));
             } else if let Some(ack) = settlement.ack {
                 // A gate that no longer waits drops the token at once: its answer is done with.
                 let _ = ack.send(Some(deliveries.token(seq)));
@@ -383,7 +386,7 @@ impl Pending {
 
 impl Settlement {
     /// The entry that gives back a charge whose answer was dropped after the charge had been sent.
-    fn refund(self) -> Self {
+    fn refund(self, in_doubt: DeliveryToken) -> Self {
         let charge = &self.entry;
         let uid = EntryId::from_uuid(Uuid::new_v5(&charge.uid.as_uuid(), b"undelivered"));
         let give_back = |legs: &BudgetLegs| BudgetLegs {
@@ -420,6 +423,7 @@ impl Settlement {
             fate: None,
             ack: None,
             permit: self.permit,
+            _in_doubt: Some(in_doubt),
         }
     }
 }

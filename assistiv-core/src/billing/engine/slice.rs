@@ -5,6 +5,8 @@
 //! zero, or by a recorded overrun. While an operation is in flight, memory is never above the durable slot: a
 //! grant is added after its commit, a return is taken out before its transaction is sent.
 
+#[cfg(any(test, feature = "testing"))]
+mod inspect;
 mod low_balance;
 #[cfg(test)]
 mod tests;
@@ -434,27 +436,6 @@ impl Slice {
             policy: state.policy,
             free: state.free,
         }
-    }
-
-    /// The sum that must equal the durable slot when no lane operation is in flight.
-    #[cfg(test)]
-    pub(crate) fn sum(&self) -> Amounts {
-        let state = self.lock();
-        plus(plus(state.available, state.reserved), state.unflushed)
-    }
-
-    /// What is at hand or held by calls: never more than the slot.
-    #[cfg(any(test, feature = "testing"))]
-    pub(crate) fn spendable(&self) -> Amounts {
-        let state = self.lock();
-        plus(state.available, state.reserved)
-    }
-
-    /// What is at hand, and what calls hold or owe.
-    #[cfg(any(test, feature = "testing"))]
-    pub(crate) fn parts(&self) -> (Amounts, Amounts) {
-        let state = self.lock();
-        (state.available, plus(state.reserved, state.unflushed))
     }
 
     fn lock(&self) -> MutexGuard<'_, SliceState> {

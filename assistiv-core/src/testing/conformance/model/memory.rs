@@ -138,6 +138,8 @@ impl Play<'_> {
                 );
             }
             let exact = sums.slack.usd.get() == 0 && sums.slack.tokens.get() == 0;
+            // Where one process owns the database, no node is told what another one holds.
+            let exact = exact && self.world.stores.ledger.is_shared();
             assert!(!exact || last[side] <= 1, "two last calls: {}", self.trail);
         }
         for charge in &self.charges {
