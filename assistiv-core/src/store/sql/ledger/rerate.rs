@@ -20,7 +20,7 @@ use crate::money::NanoUsd;
 use crate::store::StoreError;
 use crate::store::sql::entities::{account, budget, ledger, rerate, rerated, stream};
 use crate::store::sql::error::{corrupt, failed};
-use crate::store::sql::query::{IN_VALUES_MAX, insert_rows};
+use crate::store::sql::query::{IN_VALUES_MAX, Inserts};
 use crate::store::sql::{SqlStore, commit};
 
 /// Whether calls of the interval may still be charged.
@@ -276,7 +276,8 @@ async fn run(
     }
     let given = owed.into_iter().filter(|(_, usd)| !usd.is_zero());
     let rows = given.map(|(charge, usd)| rerated::row(compensation, charge, usd));
-    insert_rows(txn, rows.collect(), None)
+    Inserts::new(None)
+        .run(txn, rows.collect())
         .await
         .map_err(failed)?;
     Ok(decision.free_change.usd)
