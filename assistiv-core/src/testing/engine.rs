@@ -39,7 +39,9 @@ pub fn node(billing: &Billing) -> NodeId {
 /// What is at hand or held by calls, of each account that the engine knows. Never more than the node's slots hold.
 pub fn spendable(billing: &Billing) -> Vec<(AccountId, Amounts)> {
     let slices = billing.slices();
-    let of = slices.iter().map(|slice| (slice.account(), slice.spendable()));
+    let of = slices
+        .iter()
+        .map(|slice| (slice.account(), slice.spendable()));
     of.collect()
 }
 

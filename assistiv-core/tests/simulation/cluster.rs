@@ -2,9 +2,7 @@
 
 use std::sync::{Arc, LazyLock, Mutex};
 
-use assistiv_core::billing::{
-    Billing, BillingOptions, Ending, Estimate, Hold, LedgerStore, Usage,
-};
+use assistiv_core::billing::{Billing, BillingOptions, Ending, Estimate, Hold, LedgerStore, Usage};
 use assistiv_core::call::{InferenceRequest, Operation};
 use assistiv_core::clock::{Clock, Timestamp};
 use assistiv_core::id::LogId;
@@ -186,7 +184,11 @@ async fn tenants(stores: &Stores, wallet: i64, budget: Option<i64>) -> Payers {
         platform_id: id,
         end_user_id: Some(end_user_id),
         wallet: key.unwrap().unwrap().platform.unwrap().1,
-        budget: stores.ledger.budget_account(&scope, end_user_id).await.unwrap(),
+        budget: stores
+            .ledger
+            .budget_account(&scope, end_user_id)
+            .await
+            .unwrap(),
     }
 }
 
@@ -249,7 +251,9 @@ impl Serving {
             markup: Markup::NONE,
             display: Default::default(),
         };
-        let hold = self.billing.hold(permit, payer, self.log_id, estimate, input);
+        let hold = self
+            .billing
+            .hold(permit, payer, self.log_id, estimate, input);
         hold.await.ok()
     }
 
@@ -257,7 +261,9 @@ impl Serving {
     async fn may_send(&self) {
         let (node, scope) = (engine::node(&self.billing), scopes::operator());
         let nodes = self.store.nodes(&scope).await.unwrap();
-        let is_open = nodes.iter().any(|audit| audit.node == node && audit.is_open);
+        let is_open = nodes
+            .iter()
+            .any(|audit| audit.node == node && audit.is_open);
         assert!(is_open, "a swept node calls its provider");
     }
 

@@ -47,7 +47,12 @@ impl Explorer {
             });
         } else {
             let known = &self.decisions[self.depth].options;
-            assert_eq!(*known, options, "the run cannot be repeated: {:?}", self.path());
+            assert_eq!(
+                *known,
+                options,
+                "the run cannot be repeated: {:?}",
+                self.path()
+            );
         }
         let decision = &self.decisions[self.depth];
         self.depth += 1;
@@ -107,6 +112,8 @@ fn commute(a: &Action, b: &Action) -> bool {
             || action.call.starts_with("lane")
             || action.call.starts_with("slot")
     };
-    let settles = |action: &Action| action.call.starts_with("settle") && !action.call.starts_with("settle_late");
+    let settles = |action: &Action| {
+        action.call.starts_with("settle") && !action.call.starts_with("settle_late")
+    };
     is_local(a) || is_local(b) || settles(a) && settles(b)
 }

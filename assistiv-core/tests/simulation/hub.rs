@@ -112,7 +112,10 @@ impl Hub {
     /// What waits, node by node, each in the order in which it came. Calls of a node that is cut off do not.
     pub fn waiting(&self) -> Vec<Waiting> {
         let state = self.lock();
-        let open = state.waiting.values().filter(|(w, _)| !state.cut[w.node] || w.stage == Stage::Provider);
+        let open = state
+            .waiting
+            .values()
+            .filter(|(w, _)| !state.cut[w.node] || w.stage == Stage::Provider);
         let mut waiting: Vec<_> = open.map(|(waiting, _)| waiting.clone()).collect();
         waiting.sort_by_key(|waiting| waiting.node);
         waiting

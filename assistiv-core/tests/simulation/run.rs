@@ -131,7 +131,9 @@ impl Run<'_> {
                 (Stage::Answered, "settle" | "lease") => &[How::LoseReply, How::Slow],
                 (Stage::Answered, _) => &[How::LoseReply],
             };
-            let possible = possible.iter().filter(|how| self.scenario.kinds.contains(how));
+            let possible = possible
+                .iter()
+                .filter(|how| self.scenario.kinds.contains(how));
             options.extend(possible.map(|how| action(w, *how)));
         }
         let alive = (0..2).filter(|node| !self.cluster.hub.is_dead(*node));
@@ -143,7 +145,9 @@ impl Run<'_> {
                 How::CutOffLateFirst,
                 How::CutOffBriefly,
             ];
-            let possible = of_node.into_iter().filter(|how| self.scenario.kinds.contains(how));
+            let possible = of_node
+                .into_iter()
+                .filter(|how| self.scenario.kinds.contains(how));
             options.extend(possible.map(|how| Action {
                 node,
                 call: String::new(),
@@ -215,7 +219,9 @@ impl Run<'_> {
     fn let_through(&self, but: &Option<(usize, String)>) {
         let hub = &self.cluster.hub;
         for w in hub.waiting() {
-            let is_meant = but.as_ref().is_some_and(|(node, call)| *node == w.node && *call == w.call);
+            let is_meant = but
+                .as_ref()
+                .is_some_and(|(node, call)| *node == w.node && *call == w.call);
             if w.stage != Stage::Provider && !is_meant {
                 hub.release(w.node, &w.call, How::Go);
             }
@@ -249,7 +255,11 @@ impl Run<'_> {
         }
         let nodes = store.nodes(&scope).await.unwrap();
         for audit in &nodes {
-            assert!(audit.is_open, "a closed node has rows: {audit:?} after {:?}", path());
+            assert!(
+                audit.is_open,
+                "a closed node has rows: {audit:?} after {:?}",
+                path()
+            );
         }
         for (index, billing) in self.cluster.nodes.iter().enumerate() {
             let node = engine::node(billing);
@@ -272,14 +282,23 @@ impl Run<'_> {
         self.check_always().await;
         let path = self.explorer.path();
         let audits = self.cluster.store.audit(&scopes::operator()).await.unwrap();
-        assert!(audits.iter().all(|a| a.open_streams == 0), "a stream is left after {path:?}");
+        assert!(
+            audits.iter().all(|a| a.open_streams == 0),
+            "a stream is left after {path:?}"
+        );
         for (index, billing) in self.cluster.nodes.iter().enumerate() {
             if self.cluster.hub.is_dead(index) {
                 continue;
             }
-            assert!(!engine::is_dirty(billing), "a slice of {index} is lost after {path:?}");
+            assert!(
+                !engine::is_dirty(billing),
+                "a slice of {index} is lost after {path:?}"
+            );
             assert_eq!(billing.open_holds(), 0, "holds of {index} after {path:?}");
-            assert!(billing.permit().is_ok(), "{index} does not go on after {path:?}");
+            assert!(
+                billing.permit().is_ok(),
+                "{index} does not go on after {path:?}"
+            );
         }
     }
 
@@ -293,11 +312,23 @@ impl Run<'_> {
         };
         let filter = EntryFilter::default();
         let scope = scopes::platform(cluster.payers.platform_id);
-        let entries = store.entries(&scope, EntriesOf::Wallet, &filter, page).await;
-        let entries: Vec<_> = entries.unwrap().rows.into_iter().map(|row| row.entry).collect();
+        let entries = store
+            .entries(&scope, EntriesOf::Wallet, &filter, page)
+            .await;
+        let entries: Vec<_> = entries
+            .unwrap()
+            .rows
+            .into_iter()
+            .map(|row| row.entry)
+            .collect();
         let filter = UnconfirmedFilter::default();
         let listed = store.unconfirmed(&scopes::operator(), &filter, page).await;
-        let listed: HashSet<EntryId> = listed.unwrap().rows.iter().map(|item| item.charge).collect();
+        let listed: HashSet<EntryId> = listed
+            .unwrap()
+            .rows
+            .iter()
+            .map(|item| item.charge)
+            .collect();
         let progress = cluster.progress.lock().unwrap().clone();
         for ((job, id), progress) in cluster.jobs.iter().zip(&cluster.ids).zip(progress) {
             let own: Vec<_> = entries

@@ -42,7 +42,10 @@ const STREAM_A: Job = Job {
     is_stream: true,
     ..WHOLE_A
 };
-const STREAM_B: Job = Job { node: 1, ..STREAM_A };
+const STREAM_B: Job = Job {
+    node: 1,
+    ..STREAM_A
+};
 const FAILING: Job = Job {
     fails: true,
     ..STREAM_A

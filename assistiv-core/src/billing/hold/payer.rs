@@ -87,7 +87,10 @@ impl Payer {
 
     /// A payer of these accounts, whoever they belong to.
     #[cfg(any(test, feature = "testing"))]
-    pub(crate) fn of_accounts(billing: &Billing, payers: &crate::testing::fixtures::Payers) -> Self {
+    pub(crate) fn of_accounts(
+        billing: &Billing,
+        payers: &crate::testing::fixtures::Payers,
+    ) -> Self {
         let epoch = billing.engine().epoch();
         Self {
             platform_id: payers.platform_id,

@@ -170,7 +170,9 @@ impl<'w> Play<'w> {
         // The next sequence in this world is to find no nodes but its own.
         for member in &self.members {
             let ledger = &self.world.stores.ledger;
-            let closed = ledger.close_node(&scopes::engine(), member.driver.node).await;
+            let closed = ledger
+                .close_node(&scopes::engine(), member.driver.node)
+                .await;
             closed.unwrap();
         }
     }
