@@ -83,7 +83,7 @@ pub(crate) fn chat(
                     (Value::String(piece), Value::String(text)) => text.push_str(piece),
                     (Value::Array(pieces), calls) if key == "tool_calls" => {
                         for piece in pieces {
-                            add_call(calls, piece).unwrap_or_else(|what| problem(what));
+                            add_call(calls, piece).unwrap_or_else(&mut problem);
                         }
                     }
                     (Value::Null, Value::String(_)) => {}

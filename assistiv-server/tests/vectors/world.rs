@@ -1,12 +1,12 @@
 //! A server with two platforms, one that would rather know what is left out, in front of the recorded provider.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use assistiv_core::Gateway;
 use assistiv_core::auth::{KeyKind, PresentedKey};
 use assistiv_core::billing::{ChargeFlags, EntryKind, LedgerEntry};
-use assistiv_core::clock::{Clock, Timestamp};
+use assistiv_core::clock::{Clock, SystemClock, Timestamp};
 use assistiv_core::id::{EntryId, PlatformId};
 use assistiv_core::store::Page;
 use assistiv_server::node::Node;
@@ -39,13 +39,12 @@ pub(crate) struct Platform {
     pub(crate) key: String,
 }
 
-/// Runs from that day on.
-struct From(Timestamp, Instant);
+/// Runs beside the system's clock, so many microseconds off.
+struct Beside(i64);
 
-impl Clock for From {
+impl Clock for Beside {
     fn now(&self) -> Timestamp {
-        let passed = i64::try_from(self.1.elapsed().as_micros()).unwrap();
-        Timestamp::from_micros(self.0.as_micros() + passed)
+        Timestamp::from_micros(SystemClock.now().as_micros() + self.0)
     }
 }
 
@@ -55,7 +54,8 @@ impl World {
         let dir = tempfile::tempdir().unwrap();
         let base_url = format!("http://{}/v1", upstream.address);
         let config = server::config(dir.path(), &base_url, |_| ());
-        let clock = From(DAY.parse().unwrap(), Instant::now());
+        let day: Timestamp = DAY.parse().unwrap();
+        let clock = Beside(day.as_micros() - SystemClock.now().as_micros());
         let node = Node::open_by(&config, std::sync::Arc::new(clock))
             .await
             .unwrap();
