@@ -1,6 +1,7 @@
 //! Runs recorded exchanges (`tests/vectors` of the repository) against a codec.
 
 mod expect;
+pub(crate) mod mangle;
 mod replay;
 
 use std::path::Path;
@@ -36,20 +37,30 @@ pub(crate) trait Codec {
 
 /// Runs every vector of a provider that is about chat completions. Gives their number.
 pub(crate) fn run(provider: &str, codec: impl Fn(&Value) -> Box<dyn Codec>) -> usize {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors");
-    let mut count = 0;
-    for entry in std::fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_none_or(|extension| extension != "json") {
-            continue;
-        }
-        let vector: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-        if vector["provider"] == provider && vector["endpoint"] == "/v1/chat/completions" {
-            check(&vector, &*codec(&vector));
-            count += 1;
-        }
+    let vectors = vectors(provider);
+    for vector in &vectors {
+        check(vector, &*codec(vector));
     }
-    count
+    vectors.len()
+}
+
+/// The vectors of a provider that are about chat completions.
+fn vectors(provider: &str) -> Vec<Value> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors");
+    let entries = std::fs::read_dir(directory).unwrap();
+    let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| {
+        path.extension()
+            .is_some_and(|extension| extension == "json")
+    });
+    paths.sort();
+    let vectors = paths
+        .iter()
+        .map(|path| serde_json::from_slice::<Value>(&std::fs::read(path).unwrap()).unwrap());
+    let is_of = |vector: &Value| {
+        vector["provider"] == provider && vector["endpoint"] == "/v1/chat/completions"
+    };
+    vectors.filter(is_of).collect()
 }
 
 fn check(vector: &Value, codec: &dyn Codec) {

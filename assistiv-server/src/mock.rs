@@ -3,7 +3,7 @@
 //! The `demo` command and the integration tests send their upstream calls to it, so that
 //! everything between the gateway and a provider (connections, streams, cuts, silence) is real
 //! and nothing leaves the machine. It speaks OpenAI's Chat Completions, which xAI speaks too:
-//! `POST /v1/chat/completions` (JSON and SSE) and `GET /v1/models`; Anthropic's Messages:
+//! `POST /v1/chat/completions` and `POST /v1/responses` (JSON and SSE) and `GET /v1/models`; Anthropic's Messages:
 //! `POST /v1/messages` (JSON and SSE); and Google's Gemini API:
 //! `POST /v1/models/MODEL:generateContent` and `POST /v1/models/MODEL:streamGenerateContent`.
 //!
@@ -50,6 +50,7 @@ mod knobs;
 mod openai;
 mod reply;
 mod request;
+mod responses;
 mod schema;
 mod stats;
 mod stream;
@@ -244,6 +245,7 @@ async fn serve(
             };
             match parts.uri.path() {
                 anthropic::PATH => anthropic::reply(&call),
+                responses::PATH => responses::reply(&call),
                 path if google::is_path(path) => google::reply(&call),
                 _ => openai::reply(&call),
             }

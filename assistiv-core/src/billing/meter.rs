@@ -195,26 +195,24 @@ impl Meter {
 
     /// The output as counted, for an input that was reported if the provider got that far.
     fn counted(&self) -> Usage {
-        let prompt = Usage {
-            input: self.prompt_tokens,
-            ..Usage::default()
-        };
         Usage {
             output: tokens_of_bytes(self.content_bytes),
-            ..self.reported_input.map_or(prompt, input_of)
+            ..self.reported_input.map_or(self.prompt(), input_of)
         }
     }
 
     fn prompt_alone(&self) -> (Usage, CountMethod) {
         match self.reported.or(self.reported_input) {
             Some(usage) => (input_of(usage), CountMethod::Reported),
-            None => (
-                Usage {
-                    input: self.prompt_tokens,
-                    ..Usage::default()
-                },
-                CountMethod::Estimated,
-            ),
+            None => (self.prompt(), CountMethod::Estimated),
+        }
+    }
+
+    /// The input as counted before the call.
+    fn prompt(&self) -> Usage {
+        Usage {
+            input: self.prompt_tokens,
+            ..Usage::default()
         }
     }
 }

@@ -66,13 +66,19 @@ impl Codec for Adapter {
     }
 }
 
+fn adapter(vector: &Value) -> Box<dyn Codec> {
+    let model = vector["request"]["model"].as_str().unwrap();
+    Box::new(Adapter(target(model)))
+}
+
 #[test]
 fn every_vector_comes_out_as_expected() {
-    let ran = vectors::run("anthropic", |vector| {
-        let model = vector["request"]["model"].as_str().unwrap();
-        Box::new(Adapter(target(model)))
-    });
-    assert_eq!(ran, 29);
+    assert_eq!(vectors::run("anthropic", adapter), 29);
+}
+
+#[test]
+fn damaged_answers_are_read_or_refused_however_they_are_cut() {
+    assert!(vectors::mangle::run("anthropic", adapter) > 0);
 }
 
 #[tokio::test]

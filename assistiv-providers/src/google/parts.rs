@@ -40,7 +40,8 @@ struct Part<'a> {
 #[serde(rename_all = "camelCase")]
 enum Data<'a> {
     Text(&'a str),
-    InlineData(Blob<'a>),
+    #[serde(rename = "inlineData")]
+    Inline(Blob<'a>),
     FunctionCall(Call<'a>),
     FunctionResponse(Response<'a>),
 }
@@ -282,7 +283,7 @@ fn inline<'a>(part: &'a Said<'a>) -> Result<Part<'a>, ProviderError> {
     if !mime_type.bytes().all(plain) {
         return Err(refused("a part names no media type"));
     }
-    Ok(Data::InlineData(Blob { mime_type, data }).into())
+    Ok(Data::Inline(Blob { mime_type, data }).into())
 }
 
 fn refused(message: &str) -> ProviderError {

@@ -66,13 +66,19 @@ impl Codec for Adapter {
     }
 }
 
+fn adapter(vector: &Value) -> Box<dyn Codec> {
+    let model = vector["request"]["model"].as_str().unwrap();
+    Box::new(Adapter(target(model)))
+}
+
 #[test]
 fn every_vector_comes_out_as_expected() {
-    let ran = vectors::run("google", |vector| {
-        let model = vector["request"]["model"].as_str().unwrap();
-        Box::new(Adapter(target(model)))
-    });
-    assert_eq!(ran, 19);
+    assert_eq!(vectors::run("google", adapter), 19);
+}
+
+#[test]
+fn damaged_answers_are_read_or_refused_however_they_are_cut() {
+    assert!(vectors::mangle::run("google", adapter) > 0);
 }
 
 #[tokio::test]

@@ -92,19 +92,33 @@ impl Codec for Adapter {
     }
 }
 
+fn adapter(provider: &OpenAiCompatible, vector: &Value) -> Box<dyn Codec> {
+    let model = vector["request"]["model"].as_str().unwrap();
+    Box::new(Adapter {
+        target: target(provider, model),
+        provider: provider.clone(),
+    })
+}
+
 #[test]
 fn every_vector_comes_out_as_expected() {
-    for (provider, adapter, count) in [
+    for (provider, of, count) in [
         ("openai", OpenAiCompatible::openai(), 23),
         ("xai", OpenAiCompatible::xai(), 8),
     ] {
-        let ran = vectors::run(provider, |vector| {
-            let model = vector["request"]["model"].as_str().unwrap();
-            Box::new(Adapter {
-                target: target(&adapter, model),
-                provider: adapter.clone(),
-            })
-        });
+        let ran = vectors::run(provider, |vector| adapter(&of, vector));
         assert_eq!(ran, count, "{provider}");
     }
+}
+
+#[test]
+fn damaged_answers_are_read_or_refused_however_they_are_cut() {
+    let openai = OpenAiCompatible::openai();
+    assert!(vectors::mangle::run("openai", |vector| adapter(&openai, vector)) > 0);
+}
+
+#[test]
+fn xais_damaged_answers_are_read_or_refused_however_they_are_cut() {
+    let xai = OpenAiCompatible::xai();
+    assert!(vectors::mangle::run("xai", |vector| adapter(&xai, vector)) > 0);
 }

@@ -12,6 +12,7 @@ mod claude;
 mod client;
 mod clients;
 mod gemini;
+mod gpt;
 mod hygiene;
 mod logs;
 mod money;

@@ -156,7 +156,7 @@ fn others(conversation: &mut Conversation<'_>, dialect: &Dialect) -> Map<String,
     conversation.others.retain(|parameter| {
         let name = parameter.name;
         let silent = dialect.silent.contains(&name) && name != "store";
-        let refused = dialect.dropped.iter().any(|it| *it == name);
+        let refused = dialect.dropped.contains(&name);
         let known = SAME.contains(&name) || name == "store" || name == "verbosity";
         if silent || refused || !known || parameter.weight == Weight::Essential {
             return true;
