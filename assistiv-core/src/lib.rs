@@ -38,6 +38,7 @@ pub mod llm_configs;
 pub mod logs;
 pub mod money;
 pub mod provider;
+pub mod responses;
 mod revisions;
 pub mod routing;
 mod runtime;

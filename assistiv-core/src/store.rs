@@ -23,6 +23,7 @@ use std::sync::Arc;
 pub use crate::billing::LedgerStore;
 pub use crate::events::EventStore;
 pub use crate::logs::LogStore;
+pub use crate::responses::ResponseStore;
 
 /// The stores that a gateway works on. Replace one field, keep the rest.
 #[derive(Clone)]
@@ -39,6 +40,8 @@ pub struct Stores {
     pub logs: Arc<dyn LogStore>,
     /// What other nodes have changed.
     pub changes: Arc<dyn ChangeFeed>,
+    /// Responses.
+    pub responses: Arc<dyn ResponseStore>,
     /// What happened, for those who want to be told.
     pub events: Arc<dyn EventStore>,
 }

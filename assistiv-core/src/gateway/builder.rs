@@ -18,6 +18,7 @@ use crate::keys::Keys;
 use crate::llm_configs::LlmConfigs;
 use crate::logs::{LogOptions, LogPipeline, Logs, Repair, maintain};
 use crate::provider::{Providers, Registered};
+use crate::responses::Responses;
 use crate::routing::{Catalogue, CatalogueError, PlanLayer, ProviderSlug, Router};
 use crate::runtime::Runtime;
 use crate::secrets::{MasterKeyCipher, SecretCipher, SecretError};
@@ -184,6 +185,8 @@ impl GatewayBuilder {
         );
         runtime.spawn(logs.clone().run(runtime.stopping()));
         runtime.spawn(maintain(repair, runtime.stopping()));
+        let responses = Responses::new(stores.responses.clone(), cipher.clone(), clock.clone());
+        runtime.spawn(responses.clone().run(runtime.stopping()));
         let cut_streams = CancellationToken::new();
         // The path of a call. Each layer stands where the type it needs is made:
         let dispatch = Dispatch::new(
@@ -192,10 +195,11 @@ impl GatewayBuilder {
             runtime.clone(),
             cut_streams.clone(),
             logs.clone(),
+            responses.clone(),
         );
         let inference = ServiceBuilder::new()
             .layer(AuthenticateLayer::new(authenticator.clone())) // who asks, before anything is read
-            .layer(PlanLayer::new(router.clone())) // what is asked, where it may go, what it may cost
+            .layer(PlanLayer::new(router.clone(), responses.clone())) // what is asked, where it may go, what it may cost
             .layer(AdmitLayer::new(
                 self.concurrent_calls.unwrap_or(CONCURRENT_CALLS),
             )) // refuse before holding money
@@ -235,6 +239,7 @@ impl GatewayBuilder {
                 clock,
             }),
             log_pipeline: logs,
+            responses,
             wallets: Commands::new(Wallets {
                 stores: stores.clone(),
                 billing: billing.clone(),

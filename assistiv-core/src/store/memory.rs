@@ -18,6 +18,7 @@ mod logs;
 mod low_balance;
 mod nodes;
 mod refunds;
+mod responses;
 mod statement;
 mod tenancy;
 mod unconfirmed;
@@ -34,6 +35,7 @@ use self::books::Books;
 use self::feed::Changes;
 use self::logs::LogBook;
 use self::nodes::Nodes;
+use self::responses::Shelf;
 use super::{Listed, Page, StoreError, StoredSecret, Stores};
 use crate::auth::KeyDigest;
 use crate::clock::{Clock, Timestamp};
@@ -51,6 +53,7 @@ pub struct MemoryStore {
     /// Rings when something was changed that other gateways keep copies of.
     changed: Arc<Notify>,
     logs: Arc<Mutex<LogBook>>,
+    responses: Arc<Mutex<Shelf>>,
 }
 
 #[derive(Default)]
@@ -78,6 +81,7 @@ impl MemoryStore {
             state: Arc::default(),
             changed: Arc::default(),
             logs: Arc::default(),
+            responses: Arc::default(),
         }
     }
 
@@ -122,6 +126,7 @@ impl From<MemoryStore> for Stores {
             llm_configs: store.clone(),
             ledger: store.clone(),
             logs: store.clone(),
+            responses: store.clone(),
             events: store.clone(),
             changes: store,
         }

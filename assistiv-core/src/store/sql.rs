@@ -32,6 +32,7 @@ mod migrations;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod query;
+mod responses;
 mod retry;
 mod settings;
 #[cfg(feature = "sqlite")]
@@ -229,6 +230,7 @@ impl SqlStore {
             llm_configs: this.clone(),
             ledger: this.clone(),
             logs: this.clone(),
+            responses: this.clone(),
             events: this.clone(),
             changes: this,
         }

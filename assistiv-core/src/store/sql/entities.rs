@@ -21,6 +21,8 @@ pub mod log_mark;
 pub mod log_rollup;
 pub mod node;
 pub mod platform;
+pub mod response;
+pub mod response_turn;
 pub mod setting;
 pub mod slot;
 pub mod stream;

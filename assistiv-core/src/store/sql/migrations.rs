@@ -11,6 +11,7 @@ mod m20261123_000004_nodes;
 mod m20261123_000005_events;
 mod m20261123_000008_postgres;
 mod m20261123_000009_changes;
+mod m20261123_000030_responses;
 
 use std::collections::HashSet;
 
@@ -42,6 +43,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000005_events::Migration),
             Box::new(m20261123_000008_postgres::Migration),
             Box::new(m20261123_000009_changes::Migration),
+            Box::new(m20261123_000030_responses::Migration),
         ]
     }
 }
