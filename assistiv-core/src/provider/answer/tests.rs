@@ -5,6 +5,7 @@ use serde_json::{Value, json, value::to_raw_value};
 
 use super::*;
 use crate::billing::Usage;
+use crate::call::Operation;
 use crate::conversation::{FinishReason, ProviderState, UsageReport};
 use crate::provider::Piece;
 
