@@ -2,13 +2,16 @@
 //!
 //! The caller's dialect is the provider's own, so a request is edited and not rebuilt: the members that must
 //! differ are exchanged in the caller's bytes, and an answer's frames are treated the same way on their way back.
-//! What a server does differently is data, a [`Dialect`].
+//! What a server does differently is data, a [`Dialect`]; so is what each model takes. Models that call functions on
+//! the Responses API alone are reached there (the module `responses`), without the caller noticing.
 
 mod answer;
 mod choice;
 mod classify;
 mod dialect;
 mod encode;
+mod model;
+mod responses;
 mod stream;
 mod usage;
 mod whole;
@@ -19,19 +22,17 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use assistiv_core::call::{InferenceRequest, Operation};
-use assistiv_core::provider::{
-    Credential, Decoder, Encoded, Provider, ProviderError, ProviderErrorKind, Support,
-};
-use assistiv_core::routing::Target;
+use assistiv_core::provider::{Credential, Decoder, Encoded, Provider, ProviderError, Support};
+use assistiv_core::routing::{Target, UpstreamApi};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderValue, StatusCode};
-use secrecy::ExposeSecret;
+use http::{HeaderMap, StatusCode};
 
 use self::answer::Answer;
 use self::stream::StreamDecoder;
 use self::whole::WholeDecoder;
+use crate::key;
 
 /// The adapter for OpenAI and the servers that speak its format.
 #[derive(Clone, Debug)]
@@ -74,8 +75,19 @@ impl Provider for OpenAiCompatible {
     fn support(&self, operation: Operation) -> Support {
         match operation {
             Operation::ChatCompletions => Support::Native,
+            Operation::Responses | Operation::Messages if self.dialect.responses.is_some() => {
+                Support::Translated
+            }
             _ => Support::Unsupported,
         }
+    }
+
+    fn speaks(&self, api: UpstreamApi) -> bool {
+        api == UpstreamApi::Chat || self.dialect.responses.is_some()
+    }
+
+    fn is_rewritten(&self, request: &InferenceRequest, target: &Target) -> bool {
+        responses::bridges(&self.dialect, request, target)
     }
 
     fn encode(
@@ -83,7 +95,10 @@ impl Provider for OpenAiCompatible {
         request: &InferenceRequest,
         target: &Target,
     ) -> Result<Encoded, ProviderError> {
-        encode::encode(&self.dialect, request, target.into()).map(Encoded::from)
+        if self.is_rewritten(request, target) {
+            return responses::encode(&self.dialect, request, target);
+        }
+        encode::encode(&self.dialect, request, target.into())
     }
 
     async fn authorize(
@@ -91,9 +106,8 @@ impl Provider for OpenAiCompatible {
         request: &mut http::Request<Bytes>,
         credential: &Credential,
     ) -> Result<(), ProviderError> {
-        request
-            .headers_mut()
-            .insert(AUTHORIZATION, bearer(credential.secret().expose_secret())?);
+        let key = key::header("Bearer ", credential)?;
+        request.headers_mut().insert(AUTHORIZATION, key);
         Ok(())
     }
 
@@ -102,6 +116,9 @@ impl Provider for OpenAiCompatible {
     }
 
     fn decoder(&self, request: &InferenceRequest, target: &Target) -> Box<dyn Decoder> {
+        if self.is_rewritten(request, target) {
+            return responses::decoder(&self.dialect, request, target);
+        }
         let answer = Answer::new(&self.dialect, request, target.slug().as_str());
         if request.is_stream() {
             Box::new(StreamDecoder::new(answer))
@@ -109,17 +126,6 @@ impl Provider for OpenAiCompatible {
             Box::new(WholeDecoder::new(answer))
         }
     }
-}
-
-/// A key with a line break in it would write headers of its own, so such a key is never sent.
-fn bearer(key: &str) -> Result<HeaderValue, ProviderError> {
-    let refused = || ProviderError::new(ProviderErrorKind::Auth);
-    if key.is_empty() || !key.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(refused());
-    }
-    let mut value = HeaderValue::try_from(format!("Bearer {key}")).map_err(|_| refused())?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 #[cfg(test)]

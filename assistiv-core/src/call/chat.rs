@@ -1,6 +1,7 @@
 //! Reads OpenAI's chat completion requests (`docs/api-design.md`).
 
 use std::borrow::Cow;
+use std::fmt::Display;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -96,17 +97,18 @@ impl<'a> Reader<'a> {
         });
     }
 
-    fn field<T: Deserialize<'a>>(&mut self, name: &str, rule: &str) -> Option<T> {
+    /// What the rule says is written only where it is broken.
+    fn field<T: Deserialize<'a>>(&mut self, name: &str, rule: impl Display) -> Option<T> {
         match self.members.read(name) {
             Ok(value) => value,
             Err(_) => {
-                self.fail(name, rule);
+                self.fail(name, rule.to_string());
                 None
             }
         }
     }
 
-    fn required<T: Deserialize<'a>>(&mut self, name: &str, rule: &str) -> Option<T> {
+    fn required<T: Deserialize<'a>>(&mut self, name: &str, rule: impl Display) -> Option<T> {
         if self.members.find(name).is_none() {
             self.fail(name, "is required");
             return None;
@@ -115,10 +117,10 @@ impl<'a> Reader<'a> {
     }
 
     fn integer(&mut self, name: &str, min: u64, max: u64) -> Option<u64> {
-        let rule = format!("must be an integer of at least {min}");
-        let value = self.field::<u64>(name, &rule)?;
+        let rule = format_args!("must be an integer of at least {min}");
+        let value = self.field::<u64>(name, rule)?;
         if value < min {
-            self.fail(name, rule);
+            self.fail(name, rule.to_string());
             return None;
         }
         if value > max {
@@ -200,24 +202,24 @@ impl<'a> Reader<'a> {
             ("frequency_penalty", -2.0, 2.0),
             ("presence_penalty", -2.0, 2.0),
         ] {
-            let rule = format!("must be a number from {min} to {max}");
-            if let Some(value) = self.field::<f64>(name, &rule)
+            let rule = format_args!("must be a number from {min} to {max}");
+            if let Some(value) = self.field::<f64>(name, rule)
                 && !(min..=max).contains(&value)
             {
-                self.fail(name, rule);
+                self.fail(name, rule.to_string());
             }
         }
     }
 
     fn stop(&mut self) {
-        let rule = format!("must be a string or an array of at most {STOP_MAX} strings");
+        let rule = format_args!("must be a string or an array of at most {STOP_MAX} strings");
         let is_string = self.members.read::<Cow<'_, str>>("stop").is_ok();
         if !is_string
             && self
-                .field::<Vec<Cow<'_, str>>>("stop", &rule)
+                .field::<Vec<Cow<'_, str>>>("stop", rule)
                 .is_some_and(|list| list.len() > STOP_MAX)
         {
-            self.fail("stop", rule);
+            self.fail("stop", rule.to_string());
         }
     }
 

@@ -31,6 +31,7 @@ mod logs;
 mod migrations;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod prices;
 mod query;
 mod responses;
 mod retry;
@@ -229,6 +230,7 @@ impl SqlStore {
             keys: this.clone(),
             llm_configs: this.clone(),
             ledger: this.clone(),
+            prices: this.clone(),
             logs: this.clone(),
             responses: this.clone(),
             events: this.clone(),

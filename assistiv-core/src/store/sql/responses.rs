@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::entities::{response, response_turn};
 use super::error::failed;
-use super::query::{IN_VALUES_MAX, insert_rows};
+use super::query::IN_VALUES_MAX;
 use super::{SqlStore, commit};
 use crate::auth::{CallerScope, SweeperScope};
 use crate::clock::Timestamp;
@@ -29,9 +29,7 @@ impl ResponseStore for SqlStore {
                     Keep::TurnEnded(id) => ended.push(id.as_uuid()),
                 }
             }
-            insert_rows(&txn, rows, Some(&response::kept()))
-                .await
-                .map_err(failed)?;
+            response::NEW.run(&txn, rows).await.map_err(failed)?;
             for ended in ended.chunks(IN_VALUES_MAX) {
                 response_turn::Entity::delete_many()
                     .filter(response_turn::Column::Holder.is_in(ended.iter().copied()))

@@ -1,5 +1,7 @@
 //! `responses`: responses that may be fetched and continued.
 
+use std::sync::LazyLock;
+
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{Condition, QuerySelect, QueryTrait, Set};
@@ -8,6 +10,7 @@ use crate::auth::{CallerScope, SweeperScope};
 use crate::clock::Timestamp;
 use crate::id::{EndUserId, PlatformId};
 use crate::responses::{ResponseId, StoredResponse};
+use crate::store::sql::query::Inserts;
 
 /// A row.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -106,7 +109,6 @@ pub fn row(response: &StoredResponse) -> ActiveModel {
     }
 }
 
-/// A response that is stored already stays as it is.
-pub fn kept() -> OnConflict {
-    OnConflict::column(Column::Id).do_nothing().to_owned()
-}
+/// New rows. A response that is stored already stays as it is.
+pub(in crate::store::sql) static NEW: LazyLock<Inserts<ActiveModel>> =
+    LazyLock::new(|| Inserts::new(OnConflict::column(Column::Id).do_nothing().to_owned()));
