@@ -24,6 +24,7 @@ pub mod periods;
 pub mod platforms;
 pub mod prices;
 pub mod refunds;
+pub mod responses;
 pub mod statements;
 pub mod sweeps;
 pub mod unconfirmed;
@@ -238,6 +239,14 @@ macro_rules! store_conformance {
                     an_overcharge_of_another_period_uses_nothing_below_zero,
                     a_removed_end_user_is_compensated,
                     a_rerating_is_recorded_once,
+                }
+                responses {
+                    responses_are_seen_by_their_owners,
+                    a_chain_leads_to_the_beginning,
+                    a_response_is_kept_once,
+                    expired_responses_go_with_their_conversation,
+                    a_thread_has_one_turn_at_a_time,
+                    responses_go_with_their_owner,
                 }
                 statements {
                     filtered_entries_keep_their_balances,

@@ -4,7 +4,7 @@ use regex::Regex;
 use serde_json::Value;
 
 /// Whether `actual` is as expected: objects may have more members, arrays are compared item by item.
-pub(super) fn matches(expected: &Value, actual: Option<&Value>) -> bool {
+pub(crate) fn matches(expected: &Value, actual: Option<&Value>) -> bool {
     let found = actual.filter(|value| !value.is_null());
     match expected {
         Value::Null => found.is_none(),

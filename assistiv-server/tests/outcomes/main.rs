@@ -17,6 +17,7 @@ mod logs;
 mod money;
 mod provider_faults;
 mod refusals;
+mod responses;
 mod server;
 mod streams;
 mod world;
