@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use serde_json::json;
 
 use crate::call::Operation;
-use crate::error::Problem;
+use crate::error::{Problem, Reason};
 use crate::provider::{Output, Piece};
 
 /// The last frame of a stream that failed. `out` is what the decoder has made of the answer up to there.
@@ -39,7 +39,13 @@ fn response(problem: &Problem, out: &mut Output) -> Bytes {
         return format!("event: error\ndata: {error}\n\n").into();
     };
     let mut end = Output::new();
-    draft.failed(problem, &mut end);
+    if problem.reason == Reason::PROVIDER_OVERLOADED {
+        // One that had begun to answer was not too busy to take the request: it has failed at it.
+        let failed = Problem::new(Reason::PROVIDER_ERROR, problem.message.clone());
+        draft.failed(&failed, &mut end);
+    } else {
+        draft.failed(problem, &mut end);
+    }
     let mut bytes = BytesMut::new();
     while let Some(Piece::Content(piece) | Piece::Terminal(piece)) = end.pop() {
         bytes.extend_from_slice(&piece);

@@ -31,6 +31,8 @@ fn by_name(matcher: &str, found: Option<&Value>) -> bool {
         "$empty" => found.is_none_or(is_empty),
         "$nonempty" => found.is_some_and(|value| !is_empty(value)),
         "$int" | "$unix" => found.is_some_and(Value::is_u64),
+        "$bool" => found.is_some_and(Value::is_boolean),
+        "$array" => found.is_some_and(Value::is_array),
         "$same:" => found.is_some_and(Value::is_string),
         other => {
             let text = found.and_then(Value::as_str);
@@ -65,6 +67,10 @@ fn by_argument(matcher: &str, argument: &Value, found: Option<&Value>) -> bool {
             .contains(part.as_str().unwrap())
     };
     match matcher {
+        "$re" => text.is_some_and(|text| {
+            let pattern = Regex::new(argument.as_str().unwrap());
+            pattern.unwrap().is_match(&text)
+        }),
         "$json" => text.is_some_and(|text| {
             serde_json::from_str::<Value>(&text).is_ok_and(|value| value == *argument)
         }),
