@@ -307,12 +307,6 @@ impl World {
         self.stop.cancel();
     }
 
-    /// Opens what a stopped server has left, without serving it.
-    pub(crate) async fn reopened(&self) -> Node {
-        let config = server::config(self.dir.path(), &self.mock, self.setup.config);
-        Node::open(&config).await.unwrap()
-    }
-
     /// Waits until a stopped server has closed its database.
     pub(crate) async fn closed(&mut self) {
         tokio::time::timeout(PATIENCE, &mut self.serving)
