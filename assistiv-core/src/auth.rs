@@ -14,7 +14,9 @@ pub use cache::Authenticator;
 pub use key::{KeyDigest, KeyError, KeyKind, PresentedKey};
 pub use layer::{Authenticate, AuthenticateLayer};
 pub use principal::{Identity, KeyScope, KeyScopes, Principal};
-pub use scope::{DigestScope, EndUserScope, OperatorScope, PlatformScope, SweeperScope};
+pub use scope::{
+    CallerScope, DigestScope, EndUserScope, OperatorScope, PlatformScope, SweeperScope,
+};
 
 #[cfg(any(test, feature = "testing"))]
 pub(crate) use scope::testing as testing_scopes;

@@ -4,9 +4,12 @@
 //! does not compile and nothing reaches a provider without a [`Funded`] value.
 
 mod chat;
+mod fields;
 mod request;
+mod responses;
 
 pub(crate) use chat::tokens_of_bytes;
+pub(crate) use responses::tokens_of_items;
 
 pub use request::{InferenceRequest, LimitField};
 
@@ -105,7 +108,7 @@ pub enum RequestError {
 
 impl Operation {
     /// Those that this version serves.
-    pub const SERVED: &'static [Self] = &[Self::ChatCompletions];
+    pub const SERVED: &'static [Self] = &[Self::ChatCompletions, Self::Responses];
 
     /// The path under which it is called.
     pub const fn path(self) -> &'static str {

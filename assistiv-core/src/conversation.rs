@@ -19,6 +19,7 @@ mod answer;
 mod chat;
 mod memory;
 mod message;
+mod responses;
 mod tool;
 mod turns;
 
@@ -31,6 +32,7 @@ pub use tool::{Format, JsonSchema, Tool, ToolChoice};
 pub use turns::{Speaker, Turn, Turns};
 
 pub(crate) use chat::{call_ids as chat_call_ids, read as read_chat};
+pub(crate) use responses::{call_ids as response_call_ids, read as read_response};
 
 use std::borrow::Cow;
 

@@ -15,6 +15,7 @@ use crate::billing::FundError;
 use crate::call::RequestError;
 use crate::command::CommandError;
 use crate::provider::ProviderError;
+use crate::responses::ResponseError;
 use crate::routing::PlanError;
 use crate::store::StoreError;
 
@@ -37,6 +38,9 @@ pub enum Error {
     /// The provider failed.
     #[error(transparent)]
     Provider(#[from] ProviderError),
+    /// A response cannot be read or continued.
+    #[error(transparent)]
+    Response(#[from] ResponseError),
     /// A management command was refused.
     #[error(transparent)]
     Command(#[from] CommandError),

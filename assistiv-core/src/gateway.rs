@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 use crate::Error;
 use crate::admit::Admit;
 use crate::auth::{
-    AuthError, Authenticate, Authenticator, Identity, KeyScope, PlatformScope, PresentedKey,
-    Principal,
+    AuthError, Authenticate, Authenticator, CallerScope, Identity, KeyScope, PlatformScope,
+    PresentedKey, Principal,
 };
 use crate::billing::{Billing, Fund, Wallets};
 use crate::call::Operation;
@@ -24,6 +24,7 @@ use crate::llm_configs::LlmConfigs;
 use crate::logs::{LogPipeline, Logs};
 use crate::prices::PriceKeeper;
 use crate::provider::Providers;
+use crate::responses::Responses;
 use crate::routing::{ListedModel, PlanCalls, Router};
 use crate::runtime::Runtime;
 use crate::store::{StoreError, Stores};
@@ -45,6 +46,7 @@ pub struct Gateway {
     prices: Commands<PriceKeeper>,
     logs: Commands<Logs>,
     log_pipeline: LogPipeline,
+    responses: Responses,
     authenticator: Authenticator,
     router: Router,
     billing: Billing,
@@ -169,6 +171,21 @@ impl Gateway {
         Principal::local()
     }
 
+    /// Stored responses: for a stack of your own, with [`crate::routing::PlanLayer`].
+    pub fn responses(&self) -> &Responses {
+        &self.responses
+    }
+
+    /// The authority of a key's holder over the responses that its calls have made.
+    ///
+    /// # Errors
+    /// When the key may not make model calls.
+    pub async fn caller(&self, key: &PresentedKey) -> Result<CallerScope, Error> {
+        let identity = self.authenticator.authenticate(key).await?;
+        caller(&identity)?;
+        identity.caller().ok_or_else(|| StoreError::NotFound.into())
+    }
+
     /// The operations that the gateway serves.
     pub fn operations(&self) -> &'static [Operation] {
         Operation::SERVED
@@ -201,6 +218,7 @@ impl Gateway {
         .await;
         // Every charge is decided by now, so every row can be written.
         self.log_pipeline.close().await;
+        self.responses.close().await;
         closed.and(flushed)
     }
 }

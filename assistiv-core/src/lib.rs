@@ -40,6 +40,7 @@ pub mod money;
 pub mod prices;
 pub mod provider;
 pub mod recon;
+pub mod responses;
 mod revisions;
 pub mod routing;
 mod runtime;

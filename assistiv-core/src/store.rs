@@ -25,6 +25,7 @@ pub use crate::events::EventStore;
 pub use crate::logs::LogStore;
 pub use crate::prices::PriceStore;
 pub use crate::recon::ReconStore;
+pub use crate::responses::ResponseStore;
 
 /// The stores that a gateway works on. Replace one field, keep the rest.
 #[derive(Clone)]
@@ -45,6 +46,8 @@ pub struct Stores {
     pub logs: Arc<dyn LogStore>,
     /// What other nodes have changed.
     pub changes: Arc<dyn ChangeFeed>,
+    /// Responses.
+    pub responses: Arc<dyn ResponseStore>,
     /// What happened, for those who want to be told.
     pub events: Arc<dyn EventStore>,
 }

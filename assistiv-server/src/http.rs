@@ -21,6 +21,7 @@ mod log;
 mod management;
 mod models;
 mod response;
+mod responses;
 mod route;
 mod tasks;
 

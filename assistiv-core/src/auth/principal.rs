@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::auth::{AuthError, EndUserScope, KeyKind, OperatorScope, PlatformScope};
+use crate::auth::{AuthError, CallerScope, EndUserScope, KeyKind, OperatorScope, PlatformScope};
 use crate::clock::Timestamp;
 use crate::id::{AccountId, EndUserId, KeyId, PlatformId};
 use crate::tenancy::PlatformSettings;
@@ -196,6 +196,12 @@ impl Identity {
     /// The key's end user, for an end-user key.
     pub fn end_user_id(&self) -> Option<EndUserId> {
         self.end_user().map(EndUserScope::end_user_id)
+    }
+
+    /// The key's holder as one who makes calls; an operator key makes none.
+    pub(crate) fn caller(&self) -> Option<CallerScope> {
+        let platform = self.platform_id()?;
+        Some(CallerScope::new(platform, self.end_user_id()))
     }
 
     pub(crate) fn platform(&self) -> Option<&PlatformScope> {

@@ -18,6 +18,13 @@ pub struct EndUserScope {
     end_user_id: EndUserId,
 }
 
+/// Authority of a caller over what its calls have made: an end user's, or a platform's with its own key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallerScope {
+    platform_id: PlatformId,
+    end_user_id: Option<EndUserId>,
+}
+
 /// Authority of whoever runs the gateway, over all platforms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OperatorScope(());
@@ -60,6 +67,27 @@ impl EndUserScope {
 
     /// The end user.
     pub fn end_user_id(&self) -> EndUserId {
+        self.end_user_id
+    }
+}
+
+// === impl CallerScope ===
+
+impl CallerScope {
+    pub(super) fn new(platform_id: PlatformId, end_user_id: Option<EndUserId>) -> Self {
+        Self {
+            platform_id,
+            end_user_id,
+        }
+    }
+
+    /// The caller's platform.
+    pub fn platform_id(&self) -> PlatformId {
+        self.platform_id
+    }
+
+    /// The end user; `None` for a platform's own key.
+    pub fn end_user_id(&self) -> Option<EndUserId> {
         self.end_user_id
     }
 }
@@ -107,6 +135,11 @@ pub(crate) mod testing {
     /// The digest look-up.
     pub(crate) fn digest() -> DigestScope {
         DigestScope::new()
+    }
+
+    /// A caller.
+    pub(crate) fn caller(platform: PlatformId, end_user: Option<EndUserId>) -> CallerScope {
+        CallerScope::new(platform, end_user)
     }
 
     /// The engine's authority.

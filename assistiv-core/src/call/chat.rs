@@ -12,7 +12,7 @@ use crate::error::FieldError;
 use crate::json::Members;
 
 const MESSAGES_MAX: usize = 10_000;
-const TOOLS_MAX: usize = 128;
+pub(super) const TOOLS_MAX: usize = 128;
 const STOP_MAX: usize = 4;
 const ROLES: [&str; 6] = [
     "system",
@@ -24,12 +24,12 @@ const ROLES: [&str; 6] = [
 ];
 
 /// What an image counts for in an estimate: a large picture cut into tiles.
-const IMAGE_TOKENS: u64 = 1_600;
+pub(super) const IMAGE_TOKENS: u64 = 1_600;
 /// Bytes of text that count for one token where no tokenizer is configured: the most tokens that common
 /// tokenizers make of ordinary text.
 const BYTES_PER_TOKEN: u64 = 3;
 /// Bytes of base64 audio that count for one token.
-const AUDIO_BYTES_PER_TOKEN: u64 = 100;
+pub(super) const AUDIO_BYTES_PER_TOKEN: u64 = 100;
 
 /// Tokens that so many bytes of text count for.
 pub(crate) fn tokens_of_bytes(bytes: u64) -> u64 {
@@ -84,6 +84,7 @@ pub(super) fn read(members: Members) -> Result<InferenceRequest, RequestError> {
         service_tier,
         prompt_tokens: prompt_tokens.saturating_add(tool_tokens),
         recalled: Recalled::default(),
+        response: None,
         members,
     })
 }

@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 
-use crate::call::{Operation, RequestError, chat};
+use crate::call::{Operation, RequestError, chat, responses};
 use crate::conversation::{self, Conversation, Recalled};
 use crate::json::Members;
 use crate::provider::{ProviderError, ProviderErrorKind};
+use crate::responses::Asked;
 
 /// A request of some operation, read and validated.
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ pub struct InferenceRequest {
     pub(crate) service_tier: Option<String>,
     pub(crate) prompt_tokens: u64,
     pub(crate) recalled: Recalled,
+    /// What a request for a response asks of the gateway itself.
+    pub(crate) response: Option<Box<Asked>>,
 }
 
 /// The member in which a request limits its output.
@@ -57,6 +60,7 @@ impl InferenceRequest {
         }
         match operation {
             Operation::ChatCompletions => chat::read(members),
+            Operation::Responses => responses::read(members),
             operation => Err(RequestError::NotServed(operation)),
         }
     }
@@ -104,6 +108,7 @@ impl InferenceRequest {
     pub fn conversation(&self) -> Result<Conversation<'_>, ProviderError> {
         match self.operation {
             Operation::ChatCompletions => conversation::read_chat(self),
+            Operation::Responses => conversation::read_response(self),
             _ => Err(ProviderError::new(ProviderErrorKind::Invalid)),
         }
     }
@@ -112,6 +117,7 @@ impl InferenceRequest {
     pub fn tool_call_ids(&self) -> Vec<String> {
         match self.operation {
             Operation::ChatCompletions => conversation::chat_call_ids(self),
+            Operation::Responses => conversation::response_call_ids(self),
             _ => Vec::new(),
         }
     }

@@ -3,7 +3,7 @@
 //! OpenAI API reference, "Create chat completion", read on 2026-11-23. What the front door has validated is not
 //! validated again (`call/chat.rs`); what only translation needs to understand is refused here, by name.
 
-mod messages;
+pub(super) mod messages;
 
 use std::borrow::Cow;
 
@@ -111,7 +111,7 @@ pub(crate) fn call_ids(request: &InferenceRequest) -> Vec<String> {
     calls.flatten().map(|call| call.id).collect()
 }
 
-fn field<'a, T: Deserialize<'a>>(
+pub(super) fn field<'a, T: Deserialize<'a>>(
     members: &'a Members,
     name: &str,
     rule: &str,
@@ -121,7 +121,7 @@ fn field<'a, T: Deserialize<'a>>(
 
 /// A string that borrows where it can.
 #[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
 fn text<'a>(members: &'a Members, name: &str) -> Result<Option<Cow<'a, str>>, ProviderError> {
     Ok(field::<Text<'a>>(members, name, "must be a string")?.map(|text| text.0))
@@ -314,7 +314,7 @@ fn others(members: &Members) -> Vec<Parameter<'_>> {
 }
 
 /// The content of a data URL, or a refusal that names the field.
-fn data_of<'a>(url: &Cow<'a, str>, param: &str) -> Result<MediaData<'a>, ProviderError> {
+pub(super) fn data_of<'a>(url: &Cow<'a, str>, param: &str) -> Result<MediaData<'a>, ProviderError> {
     MediaData::from_url(url)
         .ok_or_else(|| invalid(param, "must be a data URL with a media type and base64"))
 }

@@ -40,6 +40,16 @@ impl ProviderState {
         }
     }
 
+    /// The provider whose adapter understands it.
+    pub(crate) fn provider(&self) -> &str {
+        &self.provider
+    }
+
+    /// The state itself.
+    pub(crate) fn json(&self) -> &RawValue {
+        &self.json
+    }
+
     /// The state, when it is of this provider.
     pub fn of(&self, provider: &str) -> Option<&RawValue> {
         (&*self.provider == provider).then_some(&*self.json)

@@ -25,6 +25,7 @@ use crate::call::{Funded, Planned};
 use crate::conversation::Dropped;
 use crate::logs::LogPipeline;
 use crate::provider::{Encoded, Piece, ProviderError, ProviderErrorKind, UpstreamBody};
+use crate::responses::Responses;
 use crate::routing::Target;
 use crate::runtime::Runtime;
 use crate::tenancy::UnsupportedParams;
@@ -72,6 +73,7 @@ pub(super) struct Shared {
     pub(super) stopping: CancellationToken,
     pub(super) drains: Arc<Semaphore>,
     logs: LogPipeline,
+    responses: Responses,
     pub(super) memories: Memories,
 }
 
@@ -95,6 +97,7 @@ impl Dispatch {
         runtime: Runtime,
         stopping: CancellationToken,
         logs: LogPipeline,
+        responses: Responses,
     ) -> Self {
         let drains = Arc::new(Semaphore::new(billing.drain_concurrency));
         Self {
@@ -106,6 +109,7 @@ impl Dispatch {
                 stopping,
                 drains,
                 logs,
+                responses,
                 memories: Memories::new(),
             }),
         }
@@ -303,6 +307,7 @@ impl Shared {
             dropped,
         } = attempt;
         let owner = Owner::of(&planned.identity);
+        let saving = self.responses.saving(&planned);
         let lowered_to = exchange.hold.lowered_to();
         let mut overhead = started.saturating_duration_since(planned.received_at);
         let (body, cost) = if let Some(gate) = gate {
@@ -316,12 +321,15 @@ impl Shared {
                 exchange.hold.log_failure(&error);
                 return Err(error);
             }
-            let streaming = Streaming::new(exchange, self.clone(), owner, &planned);
+            let streaming = Streaming::new(exchange, self.clone(), owner, saving, &planned);
             (CallBody::stream(streaming.into_stream()), None)
         } else {
-            let (bytes, hold) = self.read_whole(exchange, owner).await?;
+            let (bytes, response, hold) = self.read_whole(exchange, owner).await?;
             let received = Instant::now();
             let settled = hold.settle(Ending::Complete).whole().await?;
+            if let Some(saving) = saving {
+                saving.keep(response);
+            }
             overhead += received.elapsed();
             let cost = planned
                 .identity
@@ -359,7 +367,7 @@ impl Shared {
         &self,
         mut exchange: Exchange,
         owner: Owner,
-    ) -> Result<(bytes::Bytes, Hold), Error> {
+    ) -> Result<(bytes::Bytes, Option<String>, Hold), Error> {
         let lost = exchange.hold.lost();
         let end = loop {
             let far = Instant::now() + self.options.total;
@@ -386,19 +394,20 @@ impl Shared {
         }
         let _ = exchange.hold.observe(&exchange.out);
         self.memories.keep(owner, &mut exchange.out).await;
+        let response = exchange.out.take_response();
         let mut bytes = bytes::BytesMut::new();
         let mut pieces = std::iter::from_fn(|| exchange.out.pop());
         if let Some(Piece::Content(first) | Piece::Terminal(first)) = pieces.next() {
             let rest: Vec<_> = pieces.collect();
             if rest.is_empty() {
-                return Ok((first, exchange.hold));
+                return Ok((first, response, exchange.hold));
             }
             bytes.extend_from_slice(&first);
             for Piece::Content(piece) | Piece::Terminal(piece) in rest {
                 bytes.extend_from_slice(&piece);
             }
         }
-        Ok((bytes.freeze(), exchange.hold))
+        Ok((bytes.freeze(), response, exchange.hold))
     }
 }
 

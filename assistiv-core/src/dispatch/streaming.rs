@@ -17,6 +17,7 @@ use crate::billing::{Ending, FundError, Funds, Settled, Shortfall};
 use crate::call::{Operation, Planned};
 use crate::error::{Error, Problem};
 use crate::provider::{Output, Piece, ProviderError, ProviderErrorKind};
+use crate::responses::Saving;
 
 /// Silence after which a comment keeps the connection alive.
 const PING_AFTER: Duration = Duration::from_secs(15);
@@ -28,6 +29,7 @@ pub(super) struct Streaming {
     exchange: Option<Exchange>,
     shared: Arc<Shared>,
     owner: Owner,
+    saving: Option<Saving>,
     operation: Operation,
     request_id: Arc<str>,
     stopping: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -41,6 +43,7 @@ impl Streaming {
         exchange: Exchange,
         shared: Arc<Shared>,
         owner: Owner,
+        saving: Option<Saving>,
         planned: &Planned,
     ) -> Self {
         let stopping = Box::pin(shared.stopping.clone().cancelled_owned());
@@ -48,6 +51,7 @@ impl Streaming {
             exchange: Some(exchange),
             shared,
             owner,
+            saving,
             operation: planned.request.operation(),
             request_id: planned.request_id.clone(),
             stopping,
@@ -108,6 +112,9 @@ impl Streaming {
             Ok(settled) => self.settled = Some(settled),
             Err(error) => return Some(self.failure(&error.into(), &mut out)),
         }
+        if let Some(saving) = self.saving.take() {
+            saving.keep(out.take_response());
+        }
         let mut rest = BytesMut::new();
         while let Some(Piece::Content(bytes) | Piece::Terminal(bytes)) = out.pop() {
             rest.extend_from_slice(&bytes);
@@ -118,6 +125,8 @@ impl Streaming {
     /// What was delivered is charged; the caller is told, and neither a finish reason nor `[DONE]` follows.
     async fn fail(&mut self, ending: Ending, error: &Error) -> Option<Bytes> {
         let mut exchange = self.exchange.take()?;
+        // Nothing of a response that failed is stored, and its turn ends here.
+        self.saving = None;
         let before = content(&mut exchange).unwrap_or_default();
         tracing::info!(
             error = error as &dyn std::error::Error,

@@ -13,6 +13,7 @@ use crate::billing::{ActRefusal, FundError};
 use crate::call::RequestError;
 use crate::command::CommandError;
 use crate::provider::{ProviderError, ProviderErrorKind};
+use crate::responses::ResponseError;
 use crate::routing::PlanError;
 use crate::store::StoreError;
 
@@ -144,6 +145,7 @@ impl From<&Error> for Problem {
             Error::Plan(error) => error.into(),
             Error::Fund(error) => error.into(),
             Error::Provider(error) => error.into(),
+            Error::Response(error) => error.into(),
             Error::Command(error) => error.into(),
             Error::Store(error) => error.into(),
             Error::Overloaded | Error::Draining => {
@@ -303,6 +305,37 @@ impl From<&ProviderError> for Problem {
         problem.should_retry = should_retry;
         problem.param = error.param().map(str::to_owned);
         problem
+    }
+}
+
+impl From<&ResponseError> for Problem {
+    fn from(error: &ResponseError) -> Self {
+        let invalid = |param: &str| {
+            Self::validation(&[FieldError {
+                param: param.to_owned(),
+                message: error.to_string(),
+            }])
+        };
+        match error {
+            ResponseError::NotFound { param, .. } => {
+                let mut problem = Self::new(Reason::RESPONSE_NOT_FOUND, error.to_string());
+                problem.param = param.map(str::to_owned);
+                problem
+            }
+            ResponseError::OtherThread => invalid("previous_response_id"),
+            ResponseError::NoSuchItem { param } => invalid(param),
+            ResponseError::TooLong => {
+                Self::new(Reason::PAYLOAD_TOO_LARGE, error.to_string()).with_param("input")
+            }
+            ResponseError::ThreadBusy => {
+                let mut problem = Self::new(Reason::THREAD_BUSY, error.to_string())
+                    .with_param("thread_id")
+                    .with_retry_after(Duration::from_secs(1));
+                problem.should_retry = Some(true);
+                problem
+            }
+            ResponseError::Store(error) => error.into(),
+        }
     }
 }
 

@@ -110,6 +110,8 @@ reasons! {
     BUDGET_NOT_FOUND = "budget_not_found", 404;
     /// No such LLM config on this platform.
     LLM_CONFIG_NOT_FOUND = "llm_config_not_found", 404;
+    /// No such stored response of this caller.
+    RESPONSE_NOT_FOUND = "response_not_found", 404;
     /// No such entry of a wallet or budget.
     TRANSACTION_NOT_FOUND = "transaction_not_found", 404;
     /// The path takes other methods.
@@ -134,6 +136,8 @@ reasons! {
     ALREADY_RESOLVED = "already_resolved", 409;
     /// The balance is too small.
     INSUFFICIENT_BALANCE = "insufficient_balance", 409;
+    /// Another response of the thread is being written.
+    THREAD_BUSY = "thread_busy", 409;
     /// Calls of the period are still being settled.
     SETTLEMENT_PENDING = "settlement_pending", 409;
     /// The key was used with another body.

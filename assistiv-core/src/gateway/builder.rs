@@ -20,6 +20,7 @@ use crate::logs::{LogOptions, LogPipeline, Logs, Repair, maintain};
 use crate::prices::PriceKeeper;
 use crate::provider::{Providers, Registered};
 use crate::recon::{self, ReconSchedule, Reconciler};
+use crate::responses::Responses;
 use crate::routing::{Catalogue, CatalogueError, PlanLayer, ProviderSlug, Router};
 use crate::runtime::Runtime;
 use crate::secrets::{MasterKeyCipher, SecretCipher, SecretError};
@@ -200,6 +201,8 @@ impl GatewayBuilder {
             },
         };
         runtime.spawn(recon::run(reconciler, runtime.stopping()));
+        let responses = Responses::new(stores.responses.clone(), cipher.clone(), clock.clone());
+        runtime.spawn(responses.clone().run(runtime.stopping()));
         let cut_streams = CancellationToken::new();
         // The path of a call. Each layer stands where the type it needs is made:
         let dispatch = Dispatch::new(
@@ -208,10 +211,11 @@ impl GatewayBuilder {
             runtime.clone(),
             cut_streams.clone(),
             logs.clone(),
+            responses.clone(),
         );
         let inference = ServiceBuilder::new()
             .layer(AuthenticateLayer::new(authenticator.clone())) // who asks, before anything is read
-            .layer(PlanLayer::new(router.clone())) // what is asked, where it may go, what it may cost
+            .layer(PlanLayer::new(router.clone(), responses.clone())) // what is asked, where it may go, what it may cost
             .layer(AdmitLayer::new(
                 self.concurrent_calls.unwrap_or(CONCURRENT_CALLS),
             )) // refuse before holding money
@@ -259,6 +263,7 @@ impl GatewayBuilder {
                 clock,
             }),
             log_pipeline: logs,
+            responses,
             wallets: Commands::new(Wallets {
                 stores: stores.clone(),
                 billing: billing.clone(),

@@ -1,10 +1,12 @@
 //! Writes answers in the caller's dialect, for adapters whose providers speak another one.
 
 mod chat;
+mod responses;
 
 use std::fmt;
 
 use self::chat::ChatWriter;
+use self::responses::ResponseWriter;
 use super::Output;
 use crate::call::InferenceRequest;
 use crate::conversation::{AnswerEvent, Memory};
@@ -45,8 +47,10 @@ impl AnswerWriter {
 
     /// A writer for the answer to a request that calls the model `model`.
     pub fn naming(request: &InferenceRequest, model: &str) -> Self {
-        // One writer for each dialect, by the request's operation.
-        let dialect = Box::new(ChatWriter::new(request, model));
+        let dialect: Box<dyn Dialect> = match &request.response {
+            Some(asked) => Box::new(ResponseWriter::new(asked, request, model)),
+            None => Box::new(ChatWriter::new(request, model)),
+        };
         Self {
             dialect,
             call: None,

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::billing::Usage;
 use crate::conversation::Memory;
+use crate::responses::Draft;
 
 /// Bytes for the caller, sorted by which delivery gate they wait at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +28,10 @@ pub struct Output {
     complete: bool,
     origin: Origin,
     memories: Vec<(String, Memory)>,
+    /// The response that is being written, in the dialect that has such objects.
+    draft: Option<Box<Draft>>,
+    /// The whole response, once it is complete.
+    response: Option<String>,
 }
 
 /// The provider's own names for an answer.
@@ -97,6 +102,26 @@ impl Output {
     /// Puts aside what the provider wants to see again with the result of a tool call.
     pub fn remember(&mut self, call_id: &str, memory: Memory) {
         self.memories.push((call_id.to_owned(), memory));
+    }
+
+    /// Keeps the response that is being written, so that it can be said of it that it failed.
+    pub(crate) fn put_draft(&mut self, draft: Box<Draft>) {
+        self.draft = Some(draft);
+    }
+
+    /// The response that is being written.
+    pub(crate) fn take_draft(&mut self) -> Option<Box<Draft>> {
+        self.draft.take()
+    }
+
+    /// Puts the whole response aside, for those who store it: the JSON object that its caller gets.
+    pub fn keep_response(&mut self, json: impl Into<String>) {
+        self.response = Some(json.into());
+    }
+
+    /// The whole response. It is gone from here then.
+    pub(crate) fn take_response(&mut self) -> Option<String> {
+        self.response.take()
     }
 
     /// The next piece for the caller.

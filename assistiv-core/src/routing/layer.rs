@@ -10,11 +10,13 @@ use super::platform::Router;
 use crate::Error;
 use crate::call::{Authenticated, InferenceRequest, Planned};
 use crate::id::LogId;
+use crate::responses::Responses;
 
 /// Applies [`PlanCalls`] to a service.
 #[derive(Clone, Debug)]
 pub struct PlanLayer {
     router: Router,
+    responses: Responses,
 }
 
 /// Reads the request, and finds where it may go and what it may cost.
@@ -22,12 +24,13 @@ pub struct PlanLayer {
 pub struct PlanCalls<S> {
     inner: S,
     router: Router,
+    responses: Responses,
 }
 
 impl PlanLayer {
-    /// A layer that asks `router`.
-    pub fn new(router: Router) -> Self {
-        Self { router }
+    /// A layer that asks `router`, and `responses` for what a request continues.
+    pub fn new(router: Router, responses: Responses) -> Self {
+        Self { router, responses }
     }
 }
 
@@ -38,6 +41,7 @@ impl<S> Layer<S> for PlanLayer {
         PlanCalls {
             inner,
             router: self.router.clone(),
+            responses: self.responses.clone(),
         }
     }
 }
@@ -61,9 +65,11 @@ where
         let ready = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, ready);
         let router = self.router.clone();
+        let responses = self.responses.clone();
         Box::pin(async move {
             let Authenticated { call, identity } = authenticated;
-            let request = InferenceRequest::parse(call.operation, call.body)?;
+            let mut request = InferenceRequest::parse(call.operation, call.body)?;
+            responses.resume(&identity, &mut request).await?;
             let plan = router.plan(&identity, &request).await?;
             let planned = Planned {
                 identity,

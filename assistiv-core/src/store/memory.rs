@@ -20,6 +20,7 @@ mod nodes;
 mod prices;
 mod recon;
 mod refunds;
+mod responses;
 mod statement;
 mod tenancy;
 mod unconfirmed;
@@ -36,6 +37,7 @@ use self::books::Books;
 use self::feed::Changes;
 use self::logs::LogBook;
 use self::nodes::Nodes;
+use self::responses::Shelf;
 use super::{Listed, Page, StoreError, StoredSecret, Stores};
 use crate::auth::KeyDigest;
 use crate::clock::{Clock, Timestamp};
@@ -54,6 +56,7 @@ pub struct MemoryStore {
     /// Rings when something was changed that other gateways keep copies of.
     changed: Arc<Notify>,
     logs: Arc<Mutex<LogBook>>,
+    responses: Arc<Mutex<Shelf>>,
 }
 
 #[derive(Default)]
@@ -83,6 +86,7 @@ impl MemoryStore {
             state: Arc::default(),
             changed: Arc::default(),
             logs: Arc::default(),
+            responses: Arc::default(),
         }
     }
 
@@ -129,6 +133,7 @@ impl From<MemoryStore> for Stores {
             prices: store.clone(),
             recon: store.clone(),
             logs: store.clone(),
+            responses: store.clone(),
             events: store.clone(),
             changes: store,
         }

@@ -34,6 +34,7 @@ mod postgres;
 mod prices;
 mod query;
 mod recon;
+mod responses;
 mod retry;
 mod settings;
 #[cfg(feature = "sqlite")]
@@ -233,6 +234,7 @@ impl SqlStore {
             prices: this.clone(),
             recon: this.clone(),
             logs: this.clone(),
+            responses: this.clone(),
             events: this.clone(),
             changes: this,
         }

@@ -10,6 +10,8 @@ use crate::json::{RawJson, RawObject};
 use crate::money::{DisplayUnits, Markup, NanoUsd, Tokens};
 
 const END_USER_WALLET: &str = "end_user_wallet";
+const RESPONSE_RETENTION_DAYS: u32 = 30;
+const RESPONSE_RETENTION_DAYS_MAX: u32 = 3_650;
 
 /// A platform's settings, as the object that the platform wrote.
 ///
@@ -129,6 +131,12 @@ impl PlatformSettings {
         self.read("unsupported_params").unwrap_or_default()
     }
 
+    /// For how many days responses may be fetched and continued.
+    pub fn response_retention_days(&self) -> u32 {
+        let days = self.read("response_retention_days");
+        days.unwrap_or(RESPONSE_RETENTION_DAYS)
+    }
+
     /// Unit and rules of display ledgers, where the platform has set any.
     pub fn end_user_wallet(&self) -> Option<&Arc<EndUserWallet>> {
         self.end_user_wallet.as_ref()
@@ -181,6 +189,12 @@ fn check(key: &str, value: &RawJson) -> Option<FieldError> {
         "unsupported_params" => (
             value.read::<UnsupportedParams>().is_ok(),
             "must be `drop` or `error`",
+        ),
+        "response_retention_days" => (
+            value
+                .read::<u32>()
+                .is_ok_and(|days| (1..=RESPONSE_RETENTION_DAYS_MAX).contains(&days)),
+            "must be an integer from 1 to 3650",
         ),
         "require_budget" | "log_content" => (value.read::<bool>().is_ok(), "must be true or false"),
         _ => (true, ""),

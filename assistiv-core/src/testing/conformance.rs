@@ -25,6 +25,7 @@ pub mod platforms;
 pub mod prices;
 pub mod recon;
 pub mod refunds;
+pub mod responses;
 pub mod statements;
 pub mod sweeps;
 pub mod unconfirmed;
@@ -249,6 +250,14 @@ macro_rules! store_conformance {
                     refunds_are_found_with_what_they_give_back,
                     what_ought_not_to_be_there_is_found,
                     operators_are_told_once,
+                }
+                responses {
+                    responses_are_seen_by_their_owners,
+                    a_chain_leads_to_the_beginning,
+                    a_response_is_kept_once,
+                    expired_responses_go_with_their_conversation,
+                    a_thread_has_one_turn_at_a_time,
+                    responses_go_with_their_owner,
                 }
                 statements {
                     filtered_entries_keep_their_balances,

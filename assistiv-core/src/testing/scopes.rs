@@ -1,7 +1,9 @@
 //! Scopes without authentication: the suite stands in for the layer that makes them.
 
-use crate::auth::{DigestScope, OperatorScope, PlatformScope, SweeperScope, testing_scopes};
-use crate::id::PlatformId;
+use crate::auth::{
+    CallerScope, DigestScope, OperatorScope, PlatformScope, SweeperScope, testing_scopes,
+};
+use crate::id::{EndUserId, PlatformId};
 
 /// The operator's authority.
 pub fn operator() -> OperatorScope {
@@ -16,6 +18,11 @@ pub fn platform(id: PlatformId) -> PlatformScope {
 /// Authority to look a key up.
 pub fn digest() -> DigestScope {
     testing_scopes::digest()
+}
+
+/// A caller's authority over what its calls have made.
+pub fn caller(platform: PlatformId, end_user: Option<EndUserId>) -> CallerScope {
+    testing_scopes::caller(platform, end_user)
 }
 
 /// The billing engine's authority.

@@ -4,7 +4,7 @@ use regex::Regex;
 use serde_json::Value;
 
 /// Whether `actual` is as expected: objects may have more members, arrays are compared item by item.
-pub(super) fn matches(expected: &Value, actual: Option<&Value>) -> bool {
+pub(crate) fn matches(expected: &Value, actual: Option<&Value>) -> bool {
     let found = actual.filter(|value| !value.is_null());
     match expected {
         Value::Null => found.is_none(),
@@ -69,6 +69,10 @@ fn by_argument(matcher: &str, argument: &Value, found: Option<&Value>) -> bool {
             .contains(part.as_str().unwrap())
     };
     match matcher {
+        "$re" => text.is_some_and(|text| {
+            let pattern = Regex::new(argument.as_str().unwrap());
+            pattern.unwrap().is_match(&text)
+        }),
         "$json" => text.is_some_and(|text| {
             serde_json::from_str::<Value>(&text).is_ok_and(|value| value == *argument)
         }),

@@ -13,12 +13,17 @@ pub(super) enum Route<'a> {
     Models,
     /// One model; the name is as it stands in the path.
     Model(&'a str),
+    /// One stored response, by its id.
+    Response(&'a str),
+    /// The input of one.
+    InputItems(&'a str),
     Management,
     /// A path that no route can have.
     Nowhere,
 }
 
 const MODEL: &str = "/v1/models/";
+const RESPONSE: &str = "/v1/responses/";
 
 // === impl Route ===
 
@@ -29,14 +34,27 @@ impl<'a> Route<'a> {
             "/healthz" => Self::Health,
             "/readyz" => Self::Ready,
             "/v1/models" => Self::Models,
-            _ if let Some(operation) = Operation::of(path) => Self::Inference(operation),
-            _ if !is_plain(path) => Self::Nowhere,
-            _ => match path.strip_prefix(MODEL) {
-                // The only segment that may be encoded: clients encode the `/` in a model's name.
-                Some(name) => Self::Model(name),
-                None if hides_a_segment(path) => Self::Nowhere,
-                None => Self::Management,
+            _ => match Operation::of(path) {
+                Some(operation) => Self::Inference(operation),
+                None if is_plain(path) => Self::below(path),
+                None => Self::Nowhere,
             },
+        }
+    }
+
+    fn below(path: &'a str) -> Self {
+        // The only segment that may be encoded: clients encode the `/` in a model's name.
+        if let Some(name) = path.strip_prefix(MODEL) {
+            return Self::Model(name);
+        }
+        if hides_a_segment(path) {
+            return Self::Nowhere;
+        }
+        match path.strip_prefix(RESPONSE).map(|rest| rest.split_once('/')) {
+            None => Self::Management,
+            Some(None) => Self::Response(&path[RESPONSE.len()..]),
+            Some(Some((id, "input_items"))) => Self::InputItems(id),
+            Some(Some(_)) => Self::Nowhere,
         }
     }
 
@@ -48,6 +66,8 @@ impl<'a> Route<'a> {
             Self::Inference(operation) => operation.path(),
             Self::Models => "/v1/models",
             Self::Model(_) => "/v1/models/{model}",
+            Self::Response(_) => "/v1/responses/{response}",
+            Self::InputItems(_) => "/v1/responses/{response}/input_items",
             Self::Management | Self::Nowhere => "-",
         }
     }
@@ -56,7 +76,8 @@ impl<'a> Route<'a> {
     pub(super) fn methods(self) -> Option<&'static str> {
         match self {
             Self::Health | Self::Ready => Some("GET, HEAD"),
-            Self::Models | Self::Model(_) => Some("GET, HEAD, OPTIONS"),
+            Self::Models | Self::Model(_) | Self::InputItems(_) => Some("GET, HEAD, OPTIONS"),
+            Self::Response(_) => Some("GET, HEAD, DELETE, OPTIONS"),
             Self::Inference(_) => Some("POST, OPTIONS"),
             Self::Management | Self::Nowhere => None,
         }
@@ -65,8 +86,11 @@ impl<'a> Route<'a> {
     /// Whether the route takes the method. `OPTIONS` is answered before this is asked.
     pub(super) fn takes(self, method: &Method) -> bool {
         match self {
-            Self::Health | Self::Ready | Self::Models | Self::Model(_) => {
+            Self::Health | Self::Ready | Self::Models | Self::Model(_) | Self::InputItems(_) => {
                 *method == Method::GET || *method == Method::HEAD
+            }
+            Self::Response(_) => {
+                *method == Method::GET || *method == Method::HEAD || *method == Method::DELETE
             }
             Self::Inference(_) => *method == Method::POST,
             Self::Management | Self::Nowhere => true,
@@ -80,7 +104,10 @@ pub(super) fn is_cross_origin(path: &str) -> bool {
         path.strip_prefix(root)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
-    Operation::of(path).is_some() || within("/v1/models") || within("/v1/me")
+    Operation::of(path).is_some()
+        || within("/v1/models")
+        || within("/v1/responses")
+        || within("/v1/me")
 }
 
 /// Paths match exactly: no empty segment, no trailing slash, no dots to resolve.
@@ -113,6 +140,11 @@ mod tests {
         assert_eq!(Route::of("/v1/models/a/b"), Route::Model("a/b"));
         assert_eq!(Route::of("/v1/models/a%2Fb"), Route::Model("a%2Fb"));
         assert_eq!(Route::of("/v1/platforms"), Route::Management);
+        assert_eq!(Route::of("/v1/responses/a"), Route::Response("a"));
+        assert_eq!(
+            Route::of("/v1/responses/a/input_items"),
+            Route::InputItems("a")
+        );
         assert_eq!(Route::of("/V1/models"), Route::Management);
         assert_eq!(Route::of("/"), Route::Management);
         assert_eq!(Route::of("/v1/end-users/external:a%2Fb"), Route::Management);
@@ -129,6 +161,8 @@ mod tests {
             "/v1%2fmodels",
             "/v1/%2E%2e/models",
             "/healthz/",
+            "/v1/responses/a/b",
+            "/v1/responses/a%2fb",
         ] {
             assert_eq!(Route::of(odd), Route::Nowhere, "{odd}");
         }
@@ -142,6 +176,7 @@ mod tests {
             "/v1/me",
             "/v1/me/budget",
             "/v1/chat/completions",
+            "/v1/responses/a",
         ] {
             assert!(is_cross_origin(path), "{path}");
         }

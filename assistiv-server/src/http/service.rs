@@ -28,7 +28,7 @@ use super::log::RequestLog;
 use super::problem::{self, RequestId};
 use super::response::ResponseBody;
 use super::route::{self, Route};
-use super::{cors, inference, key, management, models};
+use super::{cors, inference, key, management, models, responses};
 use crate::config::Limits;
 
 /// An error of a request body.
@@ -75,6 +75,7 @@ enum Accepted {
     Inference(Operation, PresentedKey),
     Models(PresentedKey),
     Model(PresentedKey, String),
+    Response(PresentedKey, responses::Request),
     Management,
 }
 
@@ -244,6 +245,7 @@ impl Shared {
             Accepted::Preflight(methods) => return cors::preflight(&head.headers, methods),
             Accepted::Management => return self.manage(head, body, id).await,
             Accepted::Models(key) => models::list(gateway, &key).await,
+            Accepted::Response(key, request) => responses::answer(gateway, &key, request).await,
             Accepted::Model(key, name) => models::one(gateway, &key, &name).await,
             Accepted::Inference(operation, key) => {
                 match body::read(body, self.options.body).await {
@@ -284,6 +286,15 @@ impl Shared {
             Route::Model(name) => {
                 let key = key()?;
                 Accepted::Model(key, models::decode(name).ok_or_else(management::not_found)?)
+            }
+            Route::Response(id) => {
+                let request = responses::Request::one(&head.method, id);
+                Accepted::Response(key()?, request)
+            }
+            Route::InputItems(id) => {
+                let key = key()?;
+                let request = responses::Request::items(id, head.uri.query())?;
+                Accepted::Response(key, request)
             }
             Route::Management => Accepted::Management,
             Route::Nowhere if !head::is_common(&head.method) => {

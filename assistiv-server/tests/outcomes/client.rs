@@ -238,6 +238,7 @@ fn check_error(error: &Value, status: u16, reason: &str) {
         402 => ("payment_required", "billing_error"),
         403 => ("forbidden", "permission_error"),
         404 => ("not_found", "invalid_request_error"),
+        409 => ("conflict", "invalid_request_error"),
         413 => ("payload_too_large", "invalid_request_error"),
         415 => ("unsupported_media_type", "invalid_request_error"),
         429 => ("rate_limited", "rate_limit_error"),

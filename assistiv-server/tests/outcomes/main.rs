@@ -18,6 +18,7 @@ mod logs;
 mod money;
 mod provider_faults;
 mod refusals;
+mod responses;
 mod server;
 mod streams;
 mod world;

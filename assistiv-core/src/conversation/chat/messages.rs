@@ -254,7 +254,7 @@ impl<'a> Reader<'a, '_> {
 }
 
 /// An empty text is an empty object: many clients write calls without arguments so.
-fn arguments(text: Cow<'_, str>) -> Option<Cow<'_, RawValue>> {
+pub(in crate::conversation) fn arguments(text: Cow<'_, str>) -> Option<Cow<'_, RawValue>> {
     let trimmed = text.trim();
     if trimmed.is_empty() {
         return RawValue::from_string("{}".to_owned()).ok().map(Cow::Owned);
@@ -371,7 +371,7 @@ fn media_name(part: &Part<'_>) -> &'static str {
     }
 }
 
-fn unreadable(param: &str, error: &serde_json::Error) -> ProviderError {
+pub(in crate::conversation) fn unreadable(param: &str, error: &serde_json::Error) -> ProviderError {
     // Where it is does not help: the line and column are those of a piece of the body.
     let what = error.to_string();
     let what = what.split(" at line ").next().unwrap_or_default();

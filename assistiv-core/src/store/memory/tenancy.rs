@@ -103,6 +103,7 @@ impl TenancyStore for MemoryStore {
             .llm_configs
             .retain(|_, (config, _)| config.platform_id != id);
         state.books.close_platform(id, self.now());
+        self.forget_responses(id, None);
         self.tell(state, id, Changed::Holders);
         self.tell(state, id, Changed::Configs);
         Ok(())
@@ -222,6 +223,7 @@ impl TenancyStore for MemoryStore {
         state.external_ids.remove(&name);
         state.remove_keys(|key| key.end_user_id == Some(id));
         state.books.close_budget(id, self.now());
+        self.forget_responses(scope.platform_id(), Some(id));
         self.tell(state, scope.platform_id(), Changed::Holders);
         state.books.outbox.add([event]);
         Ok(())

@@ -27,6 +27,8 @@ pub mod recon_mark;
 pub mod recon_runner;
 pub mod rerate;
 pub mod rerated;
+pub mod response;
+pub mod response_turn;
 pub mod setting;
 pub mod slot;
 pub mod stream;

@@ -13,6 +13,7 @@ mod m20261123_000008_postgres;
 mod m20261123_000009_changes;
 mod m20261123_000020_prices;
 mod m20261123_000021_rerating;
+mod m20261123_000030_responses;
 
 use std::collections::HashSet;
 
@@ -46,6 +47,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000009_changes::Migration),
             Box::new(m20261123_000020_prices::Migration),
             Box::new(m20261123_000021_rerating::Migration),
+            Box::new(m20261123_000030_responses::Migration),
         ]
     }
 }

@@ -10,7 +10,7 @@ use crate::id::EndUserId;
 use crate::store::sql::entities::{account, budget, end_user, platform, wallet};
 use crate::store::sql::error::failed;
 use crate::store::sql::ledger::write;
-use crate::store::sql::{SqlStore, changes, commit, events, keys};
+use crate::store::sql::{SqlStore, changes, commit, events, keys, responses};
 use crate::store::{Changed, StoreError};
 
 /// Deletes a platform.
@@ -38,6 +38,7 @@ pub(super) async fn platform(store: &SqlStore, scope: &PlatformScope) -> Result<
     // Without the wallet nothing is paid: there is no need to tell of every budget.
     retired.retain(|account| account.kind == AccountKind::Wallet as i16);
     write::tell_retired(&txn, retired, store.now()).await?;
+    responses::forget(&txn, scope.platform_id(), None).await?;
     for what in [Changed::Holders, Changed::Configs] {
         changes::tell(&txn, scope.platform_id(), what, store.now()).await?;
     }
@@ -66,6 +67,7 @@ pub(super) async fn end_user(
         .exec(&txn)
         .await
         .map_err(failed)?;
+    responses::forget(&txn, scope.platform_id(), Some(id)).await?;
     let gone = about_end_user(EventType::EndUserDeleted, &row.into_domain()?, store.now());
     events::insert(&txn, [gone]).await?;
     write::tell_retired(&txn, retired, store.now()).await?;
