@@ -1,15 +1,18 @@
 //! OpenAI's chat completions, and the servers that speak the same format with small differences.
 //!
-//! The caller's dialect is the provider's own, so a request is edited and not rebuilt: the members that must
+//! Where the caller's dialect is the provider's own, a request is edited and not rebuilt: the members that must
 //! differ are exchanged in the caller's bytes, and an answer's frames are treated the same way on their way back.
-//! What a server does differently is data, a [`Dialect`].
+//! For callers of other dialects there is the module `translated`. What a server does differently is data, a
+//! [`Dialect`].
 
 mod answer;
 mod choice;
 mod classify;
 mod dialect;
+mod embeddings;
 mod encode;
 mod stream;
+mod translated;
 mod usage;
 mod whole;
 
@@ -20,7 +23,7 @@ use std::sync::Arc;
 
 use assistiv_core::call::{InferenceRequest, Operation};
 use assistiv_core::provider::{
-    Credential, Decoder, Encoded, Provider, ProviderError, ProviderErrorKind, Support,
+    AnswerWriter, Credential, Decoder, Encoded, Provider, ProviderError, ProviderErrorKind, Support,
 };
 use assistiv_core::routing::Target;
 use async_trait::async_trait;
@@ -30,6 +33,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use secrecy::ExposeSecret;
 
 use self::answer::Answer;
+use self::embeddings::EmbeddingsDecoder;
 use self::stream::StreamDecoder;
 use self::whole::WholeDecoder;
 
@@ -73,7 +77,8 @@ impl Provider for OpenAiCompatible {
 
     fn support(&self, operation: Operation) -> Support {
         match operation {
-            Operation::ChatCompletions => Support::Native,
+            Operation::ChatCompletions | Operation::Embeddings => Support::Native,
+            Operation::Messages => Support::Translated,
             _ => Support::Unsupported,
         }
     }
@@ -83,7 +88,13 @@ impl Provider for OpenAiCompatible {
         request: &InferenceRequest,
         target: &Target,
     ) -> Result<Encoded, ProviderError> {
-        encode::encode(&self.dialect, request, target.into()).map(Encoded::from)
+        match request.operation() {
+            Operation::ChatCompletions => {
+                encode::encode(&self.dialect, request, target.into()).map(Encoded::from)
+            }
+            Operation::Embeddings => embeddings::encode(request, target).map(Encoded::from),
+            _ => translated::encode(&self.dialect, request, target),
+        }
     }
 
     async fn authorize(
@@ -102,6 +113,16 @@ impl Provider for OpenAiCompatible {
     }
 
     fn decoder(&self, request: &InferenceRequest, target: &Target) -> Box<dyn Decoder> {
+        match request.operation() {
+            Operation::ChatCompletions => {}
+            Operation::Embeddings => {
+                return Box::new(EmbeddingsDecoder::new(request, target.slug().as_str()));
+            }
+            _ => {
+                let writer = AnswerWriter::new(request, target);
+                return translated::decoder(&self.dialect, writer, request.is_stream());
+            }
+        }
         let answer = Answer::new(&self.dialect, request, target.slug().as_str());
         if request.is_stream() {
             Box::new(StreamDecoder::new(answer))

@@ -5,12 +5,12 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::fields::Fields;
 use crate::call::{InferenceRequest, LimitField, Operation, RequestError};
 use crate::conversation::Recalled;
-use crate::error::FieldError;
 use crate::json::Members;
 
-const MESSAGES_MAX: usize = 10_000;
+pub(super) const MESSAGES_MAX: usize = 10_000;
 const TOOLS_MAX: usize = 128;
 const STOP_MAX: usize = 4;
 const ROLES: [&str; 6] = [
@@ -23,7 +23,7 @@ const ROLES: [&str; 6] = [
 ];
 
 /// What an image counts for in an estimate: a large picture cut into tiles.
-const IMAGE_TOKENS: u64 = 1_600;
+pub(super) const IMAGE_TOKENS: u64 = 1_600;
 /// Bytes of text that count for one token where no tokenizer is configured: the most tokens that common
 /// tokenizers make of ordinary text.
 const BYTES_PER_TOKEN: u64 = 3;
@@ -35,17 +35,8 @@ pub(crate) fn tokens_of_bytes(bytes: u64) -> u64 {
     bytes.div_ceil(BYTES_PER_TOKEN)
 }
 
-/// Collects every bad field.
-struct Reader<'a> {
-    members: &'a Members,
-    errors: Vec<FieldError>,
-}
-
 pub(super) fn read(members: Members) -> Result<InferenceRequest, RequestError> {
-    let mut reader = Reader {
-        members: &members,
-        errors: Vec::new(),
-    };
+    let mut reader = Fields::new(&members);
     let model = reader.required::<String>("model", "must be a model slug");
     let prompt_tokens = reader.messages();
     let stream = reader
@@ -83,50 +74,12 @@ pub(super) fn read(members: Members) -> Result<InferenceRequest, RequestError> {
         service_tier,
         prompt_tokens: prompt_tokens.saturating_add(tool_tokens),
         recalled: Recalled::default(),
+        headers: http::HeaderMap::new(),
         members,
     })
 }
 
-impl<'a> Reader<'a> {
-    fn fail(&mut self, param: impl Into<String>, message: impl Into<String>) {
-        self.errors.push(FieldError {
-            param: param.into(),
-            message: message.into(),
-        });
-    }
-
-    fn field<T: Deserialize<'a>>(&mut self, name: &str, rule: &str) -> Option<T> {
-        match self.members.read(name) {
-            Ok(value) => value,
-            Err(_) => {
-                self.fail(name, rule);
-                None
-            }
-        }
-    }
-
-    fn required<T: Deserialize<'a>>(&mut self, name: &str, rule: &str) -> Option<T> {
-        if self.members.find(name).is_none() {
-            self.fail(name, "is required");
-            return None;
-        }
-        self.field(name, rule)
-    }
-
-    fn integer(&mut self, name: &str, min: u64, max: u64) -> Option<u64> {
-        let rule = format!("must be an integer of at least {min}");
-        let value = self.field::<u64>(name, &rule)?;
-        if value < min {
-            self.fail(name, rule);
-            return None;
-        }
-        if value > max {
-            self.fail(name, format!("must be at most {max}"));
-            return None;
-        }
-        Some(value)
-    }
-
+impl Fields<'_> {
     /// The prompt's size in tokens.
     fn messages(&mut self) -> u64 {
         let Some(messages) =
@@ -193,24 +146,17 @@ impl<'a> Reader<'a> {
     }
 
     fn sampling(&mut self) {
-        for (name, min, max) in [
+        self.numbers(&[
             ("temperature", 0.0, 2.0),
             ("top_p", 0.0, 1.0),
             ("frequency_penalty", -2.0, 2.0),
             ("presence_penalty", -2.0, 2.0),
-        ] {
-            let rule = format!("must be a number from {min} to {max}");
-            if let Some(value) = self.field::<f64>(name, &rule)
-                && !(min..=max).contains(&value)
-            {
-                self.fail(name, rule);
-            }
-        }
+        ]);
     }
 
     fn stop(&mut self) {
         let rule = format!("must be a string or an array of at most {STOP_MAX} strings");
-        let is_string = self.members.read::<Cow<'_, str>>("stop").is_ok();
+        let is_string = self.members().read::<Cow<'_, str>>("stop").is_ok();
         if !is_string
             && self
                 .field::<Vec<Cow<'_, str>>>("stop", &rule)

@@ -1,8 +1,9 @@
 //! A request that has been read: what the gateway needs to know, and the body it may edit.
 
 use bytes::Bytes;
+use http::HeaderMap;
 
-use crate::call::{Operation, RequestError, chat};
+use crate::call::{Operation, RequestError, chat, embeddings, messages};
 use crate::conversation::{self, Conversation, Recalled};
 use crate::json::Members;
 use crate::provider::{ProviderError, ProviderErrorKind};
@@ -20,6 +21,7 @@ pub struct InferenceRequest {
     pub(crate) service_tier: Option<String>,
     pub(crate) prompt_tokens: u64,
     pub(crate) recalled: Recalled,
+    pub(crate) headers: HeaderMap,
 }
 
 /// The member in which a request limits its output.
@@ -57,6 +59,8 @@ impl InferenceRequest {
         }
         match operation {
             Operation::ChatCompletions => chat::read(members),
+            Operation::Messages | Operation::CountTokens => messages::read(operation, members),
+            Operation::Embeddings => embeddings::read(members),
             operation => Err(RequestError::NotServed(operation)),
         }
     }
@@ -104,6 +108,7 @@ impl InferenceRequest {
     pub fn conversation(&self) -> Result<Conversation<'_>, ProviderError> {
         match self.operation {
             Operation::ChatCompletions => conversation::read_chat(self),
+            Operation::Messages | Operation::CountTokens => conversation::read_messages(self),
             _ => Err(ProviderError::new(ProviderErrorKind::Invalid)),
         }
     }
@@ -112,8 +117,25 @@ impl InferenceRequest {
     pub fn tool_call_ids(&self) -> Vec<String> {
         match self.operation {
             Operation::ChatCompletions => conversation::chat_call_ids(self),
+            Operation::Messages => conversation::messages_call_ids(self),
             _ => Vec::new(),
         }
+    }
+
+    /// Headers that belong to the operation's dialect, with values that may be sent on.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// Adds the headers that came with the request; only those of its dialect are kept.
+    #[must_use]
+    pub fn with_headers(mut self, headers: &HeaderMap) -> Self {
+        for name in self.operation.headers() {
+            for value in headers.get_all(*name) {
+                self.headers.append(*name, value.clone());
+            }
+        }
+        self
     }
 
     /// What is remembered of the tool calls in the request.

@@ -14,9 +14,17 @@ pub(super) fn frame(
     docs_url: &str,
     _out: &mut Output,
 ) -> Bytes {
-    let body = problem.to_json(request_id, docs_url);
+    let body = problem.to_json_for(operation, request_id, docs_url);
     match operation {
         Operation::Messages => format!("event: error\ndata: {body}\n\n").into(),
         _ => format!("data: {body}\n\n").into(),
     }
+}
+
+/// What keeps the connection of a silent stream alive.
+pub(super) fn ping(operation: Operation) -> Bytes {
+    Bytes::from_static(match operation {
+        Operation::Messages => b"event: ping\ndata: {\"type\":\"ping\"}\n\n",
+        _ => b": ping\n\n",
+    })
 }

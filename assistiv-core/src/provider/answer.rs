@@ -1,12 +1,14 @@
 //! Writes answers in the caller's dialect, for adapters whose providers speak another one.
 
 mod chat;
+mod messages;
 
 use std::fmt;
 
 use self::chat::ChatWriter;
+use self::messages::MessagesWriter;
 use super::Output;
-use crate::call::InferenceRequest;
+use crate::call::{InferenceRequest, Operation};
 use crate::conversation::{AnswerEvent, Memory};
 use crate::routing::Target;
 
@@ -45,8 +47,10 @@ impl AnswerWriter {
 
     /// A writer for the answer to a request that calls the model `model`.
     pub fn naming(request: &InferenceRequest, model: &str) -> Self {
-        // One writer for each dialect, by the request's operation.
-        let dialect = Box::new(ChatWriter::new(request, model));
+        let dialect: Box<dyn Dialect> = match request.operation() {
+            Operation::Messages => Box::new(MessagesWriter::new(request, model)),
+            _ => Box::new(ChatWriter::new(request, model)),
+        };
         Self {
             dialect,
             call: None,

@@ -63,7 +63,8 @@ where
         let router = self.router.clone();
         Box::pin(async move {
             let Authenticated { call, identity } = authenticated;
-            let request = InferenceRequest::parse(call.operation, call.body)?;
+            let request =
+                InferenceRequest::parse(call.operation, call.body)?.with_headers(&call.headers);
             let plan = router.plan(&identity, &request).await?;
             let planned = Planned {
                 identity,

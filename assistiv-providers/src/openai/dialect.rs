@@ -10,6 +10,8 @@ pub struct Dialect {
     pub(super) dropped: Cow<'static, [&'static str]>,
     pub(super) reasoning_tokens: ReasoningTokens,
     pub(super) finish_reason: FinishReason,
+    /// Members that are not written for callers of other dialects, who cannot know that models refuse them.
+    pub(super) untaken: &'static [&'static str],
 }
 
 /// What becomes of messages of the role `developer`.
@@ -58,6 +60,13 @@ impl Dialect {
             dropped: Cow::Borrowed(&["logit_bias"]),
             reasoning_tokens: ReasoningTokens::Outside,
             finish_reason: FinishReason::Derived,
+            untaken: &[
+                "stop",
+                "reasoning_effort",
+                "strict",
+                "frequency_penalty",
+                "presence_penalty",
+            ],
             ..Self::compatible("xai")
         }
     }
@@ -70,6 +79,7 @@ impl Dialect {
             dropped: Cow::Borrowed(&[]),
             reasoning_tokens: ReasoningTokens::Inside,
             finish_reason: FinishReason::Required,
+            untaken: &[],
         }
     }
 

@@ -52,19 +52,34 @@ pub(super) fn encode(
     if dialect.developer_role == DeveloperRole::System {
         rename_developers(&mut members)?;
     }
-    let accept = if request.is_stream() {
+    post(
+        upstream.base_url,
+        "chat/completions",
+        request.is_stream(),
+        members.to_bytes(),
+    )
+}
+
+/// A request with a body for one of the server's endpoints.
+pub(super) fn post(
+    base_url: &str,
+    path: &str,
+    is_stream: bool,
+    body: Bytes,
+) -> Result<http::Request<Bytes>, ProviderError> {
+    let accept = if is_stream {
         "text/event-stream"
     } else {
         "application/json"
     };
     http::Request::builder()
         .method(Method::POST)
-        .uri(format!("{}/chat/completions", upstream.base_url))
+        .uri(format!("{base_url}/{path}"))
         .header(CONTENT_TYPE, "application/json")
         .header(ACCEPT, accept)
         // A compressed stream would have to be unpacked before it could be split into events.
         .header(ACCEPT_ENCODING, "identity")
-        .body(members.to_bytes())
+        .body(body)
         .map_err(|error| {
             ProviderError::new(ProviderErrorKind::Failed)
                 .with_message("the provider's base URL is not valid")

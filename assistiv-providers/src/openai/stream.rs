@@ -225,7 +225,7 @@ impl Decoder for StreamDecoder {
 }
 
 /// xAI may answer a streaming request with 200 and an error as JSON.
-fn page_error(page: &[u8]) -> ProviderError {
+pub(super) fn page_error(page: &[u8]) -> ProviderError {
     let error = Members::parse_trusted(Bytes::copy_from_slice(page))
         .is_ok_and(|body| body.find("error").is_some_and(classify::is_error));
     if error {
