@@ -23,6 +23,7 @@ mod options;
 mod period;
 mod price;
 mod recovery;
+mod rerate;
 mod statement;
 mod store;
 mod unconfirmed;
@@ -34,7 +35,7 @@ pub use account::{
 pub use act::{
     ActContext, ActOutcome, ActRefusal, Applied, BudgetChanges, BudgetState, CrossingSearch,
     Decision, Idempotency, LedgerAct, PostedEntry, Refund, RefundState, WalletState, Watch,
-    decide_budget, decide_refund, decide_reset, decide_wallet,
+    decide_budget, decide_compensation, decide_refund, decide_reset, decide_wallet,
 };
 pub use amounts::{Amounts, Dimension, Dimensions, Legs, Overflow};
 pub use commands::{
@@ -65,6 +66,11 @@ pub use options::{
 pub use period::{Bounds, Period, ZoneError, ZoneName};
 pub use price::{LongContext, Price, Rate, Rates, Usage};
 pub(crate) use recovery::NotSwept;
+pub use rerate::{
+    CallInterval, ChargeHistory, Compensation, HISTORIES_MAX, RerateOfPlatform, RerateReport,
+    Rerating, SETTLED_AFTER, UsdLeg,
+};
+pub(crate) use rerate::{on_leg, sum as sum_of_owed};
 pub use statement::{
     EntriesOf, EntryFilter, LedgerPart, Standing, Statement, StatementCursor, StatementPage,
 };
@@ -75,6 +81,12 @@ pub use store::{
 pub use unconfirmed::{
     Resolution, Resolved, Unconfirmed, UnconfirmedFilter, UnconfirmedStatus, UnknownWord,
 };
+
+/// What the model of the conformance suite has in common with the engine.
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod testing {
+    pub(crate) use super::engine::{PolicyVersion, Refusal, Share, Slice};
+}
 
 use serde_json::Value;
 

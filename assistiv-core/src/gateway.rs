@@ -22,6 +22,7 @@ use crate::dispatch::{CountTokens, Dispatch};
 use crate::keys::Keys;
 use crate::llm_configs::LlmConfigs;
 use crate::logs::{LogPipeline, Logs};
+use crate::prices::PriceKeeper;
 use crate::provider::Providers;
 use crate::routing::{ListedModel, PlanCalls, Router};
 use crate::runtime::Runtime;
@@ -45,6 +46,7 @@ pub struct Gateway {
     keys: Commands<Keys>,
     llm_configs: Commands<LlmConfigs>,
     wallets: Commands<Wallets>,
+    prices: Commands<PriceKeeper>,
     logs: Commands<Logs>,
     log_pipeline: LogPipeline,
     authenticator: Authenticator,
@@ -94,6 +96,11 @@ impl Gateway {
     /// Commands on wallets and budgets.
     pub fn wallets(&self) -> &Commands<Wallets> {
         &self.wallets
+    }
+
+    /// Commands on versions of prices.
+    pub fn prices(&self) -> &Commands<PriceKeeper> {
+        &self.prices
     }
 
     /// Commands on the request log and on usage.

@@ -37,6 +37,7 @@ pub mod keys;
 pub mod llm_configs;
 pub mod logs;
 pub mod money;
+pub mod prices;
 pub mod provider;
 mod revisions;
 pub mod routing;

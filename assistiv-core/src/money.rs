@@ -94,7 +94,12 @@ pub(crate) fn parse_scaled(
 }
 
 /// Writes an integer scaled by `10^scale` as a decimal with at least `min` fractional digits.
-fn write_scaled(f: &mut fmt::Formatter<'_>, value: i64, scale: usize, min: usize) -> fmt::Result {
+pub(crate) fn write_scaled(
+    f: &mut fmt::Formatter<'_>,
+    value: i64,
+    scale: usize,
+    min: usize,
+) -> fmt::Result {
     let sign = if value < 0 { "-" } else { "" };
     let padded = format!("{:0width$}", value.unsigned_abs(), width = scale + 1);
     let (whole, fraction) = padded.split_at(padded.len() - scale);
@@ -106,7 +111,7 @@ fn write_scaled(f: &mut fmt::Formatter<'_>, value: i64, scale: usize, min: usize
 }
 
 /// The decimal text of a JSON number or of a JSON string, taken from the source text.
-fn decimal_text(raw: &RawValue) -> Result<String, AmountError> {
+pub(crate) fn decimal_text(raw: &RawValue) -> Result<String, AmountError> {
     let text = raw.get();
     if text.starts_with('"') {
         return serde_json::from_str(text).map_err(|_| AmountError::Syntax);

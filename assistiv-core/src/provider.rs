@@ -24,7 +24,7 @@ use secrecy::SecretString;
 
 use crate::call::{InferenceRequest, Operation};
 use crate::conversation::Dropped;
-use crate::routing::Target;
+use crate::routing::{Target, UpstreamApi};
 
 /// How well an adapter serves an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +59,16 @@ pub trait Provider: Send + Sync + 'static {
 
     /// How well the adapter serves an operation.
     fn support(&self, operation: Operation) -> Support;
+
+    /// Whether the adapter speaks one of the APIs that routes name.
+    fn speaks(&self, api: UpstreamApi) -> bool {
+        api == UpstreamApi::Chat
+    }
+
+    /// Whether a request is written anew and not spliced. Then what is remembered of its tool calls is looked up.
+    fn is_rewritten(&self, request: &InferenceRequest, _target: &Target) -> bool {
+        self.support(request.operation()) == Support::Translated
+    }
 
     /// Writes a request for the provider. Pure: no I/O, no clock.
     ///

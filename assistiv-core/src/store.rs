@@ -23,6 +23,7 @@ use std::sync::Arc;
 pub use crate::billing::LedgerStore;
 pub use crate::events::EventStore;
 pub use crate::logs::LogStore;
+pub use crate::prices::PriceStore;
 
 /// The stores that a gateway works on. Replace one field, keep the rest.
 #[derive(Clone)]
@@ -35,6 +36,8 @@ pub struct Stores {
     pub llm_configs: Arc<dyn LlmConfigStore>,
     /// Accounts, slots, ledger.
     pub ledger: Arc<dyn LedgerStore>,
+    /// Versions of prices that operators have added.
+    pub prices: Arc<dyn PriceStore>,
     /// The request log.
     pub logs: Arc<dyn LogStore>,
     /// What other nodes have changed.

@@ -14,6 +14,7 @@
 
 pub mod conformance;
 pub mod driver;
+pub mod engine;
 pub mod fixtures;
 pub mod link;
 pub mod payer;

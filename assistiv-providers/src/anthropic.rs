@@ -18,17 +18,17 @@ mod whole;
 
 use assistiv_core::call::{InferenceRequest, Operation};
 use assistiv_core::provider::{
-    AnswerWriter, Credential, Decoder, Encoded, Provider, ProviderError, ProviderErrorKind, Support,
+    AnswerWriter, Credential, Decoder, Encoded, Provider, ProviderError, Support,
 };
 use assistiv_core::routing::Target;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use secrecy::ExposeSecret;
+use http::{HeaderMap, HeaderName, StatusCode};
 
 use self::answer::Answer;
 use self::stream::StreamDecoder;
 use self::whole::WholeDecoder;
+use crate::key;
 
 /// The name of the adapter, under which its state is remembered.
 const NAME: &str = "anthropic";
@@ -68,12 +68,7 @@ impl Provider for Anthropic {
         request: &mut http::Request<Bytes>,
         credential: &Credential,
     ) -> Result<(), ProviderError> {
-        // A key with a line break in it would write headers of its own, so such a key is never sent.
-        let key = credential.secret().expose_secret();
-        let plain = !key.is_empty() && key.bytes().all(|b| b.is_ascii_graphic());
-        let value = HeaderValue::from_str(key).ok().filter(|_| plain);
-        let mut value = value.ok_or_else(|| ProviderError::new(ProviderErrorKind::Auth))?;
-        value.set_sensitive(true);
+        let value = key::header("", credential)?;
         request.headers_mut().insert(API_KEY, value);
         Ok(())
     }

@@ -5,6 +5,7 @@
 //!
 //! # Features
 //! - `anthropic`: [`anthropic::Anthropic`], for Anthropic's Messages API.
+//! - `google`: [`google::Google`], for Google's Gemini API.
 //! - `openai`: [`openai::OpenAiCompatible`], for OpenAI, xAI and every server that speaks OpenAI's format.
 //! - `echo`: [`echo::Echo`], the smallest adapter; answers in-process.
 //! - `reqwest`: [`transport::HttpTransport`], the HTTP client with the address guard.
@@ -20,16 +21,23 @@
 pub mod anthropic;
 #[cfg(feature = "echo")]
 pub mod echo;
+#[cfg(feature = "google")]
+pub mod google;
+#[cfg(any(feature = "anthropic", feature = "google", feature = "openai"))]
+mod key;
 #[cfg(feature = "openai")]
 pub mod openai;
-#[cfg(any(feature = "anthropic", feature = "openai"))]
+#[cfg(any(feature = "anthropic", feature = "google", feature = "openai"))]
 mod page;
-#[cfg(any(feature = "anthropic", feature = "openai"))]
+#[cfg(any(feature = "anthropic", feature = "google", feature = "openai"))]
 mod retry_after;
-#[cfg(any(feature = "anthropic", feature = "openai"))]
+#[cfg(any(feature = "anthropic", feature = "google", feature = "openai"))]
 mod scrub;
 #[cfg(feature = "reqwest")]
 pub mod transport;
-#[cfg(all(test, any(feature = "anthropic", feature = "openai")))]
+#[cfg(all(
+    test,
+    any(feature = "anthropic", feature = "google", feature = "openai")
+))]
 #[expect(clippy::unwrap_used, reason = "what tests run on")]
 mod vectors;

@@ -2,8 +2,9 @@
 //!
 //! Where the caller's dialect is the provider's own, a request is edited and not rebuilt: the members that must
 //! differ are exchanged in the caller's bytes, and an answer's frames are treated the same way on their way back.
-//! For callers of other dialects there is the module `translated`. What a server does differently is data, a
-//! [`Dialect`].
+//! What a server does differently is data, a [`Dialect`]; so is what each model takes. Models that call functions on
+//! the Responses API alone are reached there (the module `responses`), without the caller noticing; so are callers of
+//! other dialects, where the server has that API, and by chat completions (the module `translated`) where it has not.
 
 mod answer;
 mod choice;
@@ -11,6 +12,8 @@ mod classify;
 mod dialect;
 mod embeddings;
 mod encode;
+mod model;
+mod responses;
 mod stream;
 mod translated;
 mod usage;
@@ -23,24 +26,37 @@ use std::sync::Arc;
 
 use assistiv_core::call::{InferenceRequest, Operation};
 use assistiv_core::provider::{
-    AnswerWriter, Credential, Decoder, Encoded, Provider, ProviderError, ProviderErrorKind, Support,
+    AnswerWriter, Credential, Decoder, Encoded, Provider, ProviderError, Support,
 };
-use assistiv_core::routing::Target;
+use assistiv_core::routing::{Target, UpstreamApi};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderValue, StatusCode};
-use secrecy::ExposeSecret;
+use http::{HeaderMap, StatusCode};
 
 use self::answer::Answer;
 use self::embeddings::EmbeddingsDecoder;
 use self::stream::StreamDecoder;
 use self::whole::WholeDecoder;
+use crate::key;
 
 /// The adapter for OpenAI and the servers that speak its format.
 #[derive(Clone, Debug)]
 pub struct OpenAiCompatible {
     dialect: Arc<Dialect>,
+}
+
+/// How a request reaches the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// Chat completions, spliced.
+    Chat,
+    /// Embeddings, spliced.
+    Embeddings,
+    /// The Responses API, written anew.
+    Responses,
+    /// Chat completions, written anew.
+    Translated,
 }
 
 // === impl OpenAiCompatible ===
@@ -67,6 +83,15 @@ impl OpenAiCompatible {
     pub fn compatible(name: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Dialect::compatible(name))
     }
+
+    fn way(&self, request: &InferenceRequest, target: &Target) -> Way {
+        match request.operation() {
+            Operation::Embeddings => Way::Embeddings,
+            _ if responses::bridges(&self.dialect, request, target) => Way::Responses,
+            Operation::ChatCompletions => Way::Chat,
+            _ => Way::Translated,
+        }
+    }
 }
 
 #[async_trait]
@@ -78,9 +103,17 @@ impl Provider for OpenAiCompatible {
     fn support(&self, operation: Operation) -> Support {
         match operation {
             Operation::ChatCompletions | Operation::Embeddings => Support::Native,
-            Operation::Messages => Support::Translated,
+            Operation::Responses | Operation::Messages => Support::Translated,
             _ => Support::Unsupported,
         }
+    }
+
+    fn speaks(&self, api: UpstreamApi) -> bool {
+        api == UpstreamApi::Chat || self.dialect.responses.is_some()
+    }
+
+    fn is_rewritten(&self, request: &InferenceRequest, target: &Target) -> bool {
+        matches!(self.way(request, target), Way::Responses | Way::Translated)
     }
 
     fn encode(
@@ -88,12 +121,11 @@ impl Provider for OpenAiCompatible {
         request: &InferenceRequest,
         target: &Target,
     ) -> Result<Encoded, ProviderError> {
-        match request.operation() {
-            Operation::ChatCompletions => {
-                encode::encode(&self.dialect, request, target.into()).map(Encoded::from)
-            }
-            Operation::Embeddings => embeddings::encode(request, target).map(Encoded::from),
-            _ => translated::encode(&self.dialect, request, target),
+        match self.way(request, target) {
+            Way::Chat => encode::encode(&self.dialect, request, target.into()),
+            Way::Embeddings => embeddings::encode(request, target).map(Encoded::from),
+            Way::Responses => responses::encode(&self.dialect, request, target),
+            Way::Translated => translated::encode(&self.dialect, request, target),
         }
     }
 
@@ -102,9 +134,8 @@ impl Provider for OpenAiCompatible {
         request: &mut http::Request<Bytes>,
         credential: &Credential,
     ) -> Result<(), ProviderError> {
-        request
-            .headers_mut()
-            .insert(AUTHORIZATION, bearer(credential.secret().expose_secret())?);
+        let key = key::header("Bearer ", credential)?;
+        request.headers_mut().insert(AUTHORIZATION, key);
         Ok(())
     }
 
@@ -113,12 +144,13 @@ impl Provider for OpenAiCompatible {
     }
 
     fn decoder(&self, request: &InferenceRequest, target: &Target) -> Box<dyn Decoder> {
-        match request.operation() {
-            Operation::ChatCompletions => {}
-            Operation::Embeddings => {
+        match self.way(request, target) {
+            Way::Chat => {}
+            Way::Embeddings => {
                 return Box::new(EmbeddingsDecoder::new(request, target.slug().as_str()));
             }
-            _ => {
+            Way::Responses => return responses::decoder(&self.dialect, request, target),
+            Way::Translated => {
                 let writer = AnswerWriter::new(request, target);
                 return translated::decoder(&self.dialect, writer, request.is_stream());
             }
@@ -130,17 +162,6 @@ impl Provider for OpenAiCompatible {
             Box::new(WholeDecoder::new(answer))
         }
     }
-}
-
-/// A key with a line break in it would write headers of its own, so such a key is never sent.
-fn bearer(key: &str) -> Result<HeaderValue, ProviderError> {
-    let refused = || ProviderError::new(ProviderErrorKind::Auth);
-    if key.is_empty() || !key.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(refused());
-    }
-    let mut value = HeaderValue::try_from(format!("Bearer {key}")).map_err(|_| refused())?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 #[cfg(test)]

@@ -34,8 +34,13 @@ pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
             }
         }
     };
+    Some(whole_seconds(wait))
+}
+
+/// A wait, rounded up to whole seconds, and no longer than anybody waits.
+pub(crate) fn whole_seconds(wait: Duration) -> Duration {
     let up = u64::from(wait.subsec_nanos() > 0);
-    Some(Duration::from_secs(wait.as_secs().saturating_add(up)).min(LONGEST))
+    Duration::from_secs(wait.as_secs().saturating_add(up)).min(LONGEST)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Runs recorded exchanges (`tests/fixtures/vectors`) against a codec.
+//! Runs recorded exchanges (`tests/vectors` of the repository) against a codec.
 
 mod expect;
 mod replay;
@@ -28,25 +28,23 @@ pub(crate) trait Codec {
 
     fn decoder(&self, request: &InferenceRequest) -> Box<dyn Decoder>;
 
-    /// What the model's price makes of usage, in USD; `None` where the vectors name models without one.
+    /// What the model's price makes of usage, in USD.
     fn cost(&self, _: &Usage, _: Option<&str>) -> Option<String> {
         None
-    }
-
-    /// Members of requests that the vectors want gone, and that are taken out before the codec sees them.
-    fn is_planned(&self, _: &str) -> bool {
-        false
     }
 }
 
 /// Runs every vector of a provider that is about chat completions. Gives their number.
 pub(crate) fn run(provider: &str, codec: impl Fn(&Value) -> Box<dyn Codec>) -> usize {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/vectors");
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors");
     let mut count = 0;
     for entry in std::fs::read_dir(directory).unwrap() {
-        let vector: Value =
-            serde_json::from_slice(&std::fs::read(entry.unwrap().path()).unwrap()).unwrap();
-        if vector["provider"] == provider {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        let vector: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        if vector["provider"] == provider && vector["endpoint"] == "/v1/chat/completions" {
             check(&vector, &*codec(&vector));
             count += 1;
         }
@@ -73,7 +71,7 @@ fn check(vector: &Value, codec: &dyn Codec) {
             assert!(sent.is_null(), "{name}: {error:?}");
             return check_problem(name, error, expected);
         }
-        Ok(encoded) => check_request(name, codec, &encoded, vector),
+        Ok(encoded) => check_request(name, &encoded, vector),
     }
     let answer = &vector["upstream"];
     let status = answer["status"].as_u64().unwrap().try_into().unwrap();
@@ -98,7 +96,7 @@ fn check(vector: &Value, codec: &dyn Codec) {
     check_usage(name, codec, &outcome, &vector["expected_usage"]);
 }
 
-fn check_request(name: &str, codec: &dyn Codec, encoded: &Encoded, vector: &Value) {
+fn check_request(name: &str, encoded: &Encoded, vector: &Value) {
     let (expected, sent) = (&vector["expected_upstream_request"], &encoded.request);
     let headers: Map<String, Value> = sent
         .headers()
@@ -124,11 +122,7 @@ fn check_request(name: &str, codec: &dyn Codec, encoded: &Encoded, vector: &Valu
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     for pointer in list(&expected["body_absent"]) {
         let pointer = pointer.as_str().unwrap();
-        let planned = codec.is_planned(pointer);
-        assert!(
-            planned || body.pointer(pointer).is_none(),
-            "{name}: {pointer}"
-        );
+        assert!(body.pointer(pointer).is_none(), "{name}: {pointer}");
     }
     let any = list(&expected["body_any"]);
     let holds = |pair: &Value| matches(&pair[1], body.pointer(pair[0].as_str().unwrap()));
@@ -148,9 +142,8 @@ fn check_request(name: &str, codec: &dyn Codec, encoded: &Encoded, vector: &Valu
     let dropped = &vector["expected_client"]["headers"]["x-assistiv-dropped-params"];
     for parameter in list(&dropped["$contains"]) {
         let parameter = parameter.as_str().unwrap();
-        let planned = codec.is_planned(&format!("/{parameter}"));
         let noted = encoded.dropped.names().any(|name| name == parameter);
-        assert!(planned || noted, "{name}: {parameter}");
+        assert!(noted, "{name}: {parameter}");
     }
 }
 
@@ -319,6 +312,13 @@ fn check_usage(name: &str, codec: &dyn Codec, outcome: &Outcome, expected: &Valu
     }
     let count = |key: &str| expected[key].as_u64().unwrap_or(0);
     let usage = outcome.usage.unwrap();
+    if expected["output_tokens"].is_object() {
+        // The answer broke off: the counts so far are as good as an estimate.
+        assert_eq!(usage.input_total(), count("prompt_tokens_total"), "{name}");
+        let output = json!(usage.output_total());
+        assert!(matches(&expected["output_tokens"], Some(&output)), "{name}");
+        return;
+    }
     let parts = Usage {
         input: count("input_uncached"),
         cached_input: count("input_cached"),

@@ -21,6 +21,7 @@ mod logs;
 mod me;
 mod path;
 mod platforms;
+mod prices;
 mod query;
 mod refusal;
 mod transactions;
@@ -189,6 +190,8 @@ fn billing_routes() -> Router<ApiState> {
             "/v1/admin/platforms/{platform_id}/wallet/adjust",
             post(wallets::adjust),
         )
+        .route("/v1/admin/prices", get(prices::list).post(prices::create))
+        .route("/v1/admin/prices/rerate", post(prices::rerate))
         .route("/v1/admin/billing/unconfirmed", get(unconfirmed::list))
         .route(
             "/v1/admin/billing/unconfirmed/{transaction_id}/resolve",

@@ -3,8 +3,9 @@
 //! The `demo` command and the integration tests send their upstream calls to it, so that
 //! everything between the gateway and a provider (connections, streams, cuts, silence) is real
 //! and nothing leaves the machine. It speaks OpenAI's Chat Completions, which xAI speaks too:
-//! `POST /v1/chat/completions` (JSON and SSE) and `GET /v1/models`; and Anthropic's Messages:
-//! `POST /v1/messages` (JSON and SSE).
+//! `POST /v1/chat/completions` (JSON and SSE) and `GET /v1/models`; Anthropic's Messages:
+//! `POST /v1/messages` (JSON and SSE) and `POST /v1/messages/count_tokens`; and Google's Gemini API:
+//! `POST /v1/models/MODEL:generateContent` and `POST /v1/models/MODEL:streamGenerateContent`.
 //!
 //! Answers are deterministic. The prompt costs one token for each four bytes of message text,
 //! rounded up, plus three. An answer costs one token a word; a tool call costs one for its name
@@ -34,16 +35,18 @@
 //! | `first_ms=N`, `delay_ms=N` | pause before the head; before each content chunk of a stream |
 //! | `prompt_tokens=N`, `completion_tokens=N`, `cached_tokens=N`, `reasoning_tokens=N` | what `usage` says |
 //! | `no_usage`, `zero_usage` | usage is never sent; usage says zero |
-//! | `no_done` | the stream lacks its end: `[DONE]` or `message_stop` |
+//! | `no_done` | the stream lacks its last frame: `[DONE]`, `message_stop`, a repetition of the usage |
 //! | `crlf`, `comments` | frames end with CRLF; comments and an unknown event between frames |
 //! | `header_secret` | a response header `x-secret: leak` |
 
 mod answer;
 mod anthropic;
 mod body;
+mod embeddings;
 mod errors;
 #[cfg(test)]
 mod fault_tests;
+mod google;
 mod knobs;
 mod openai;
 mod reply;
@@ -241,7 +244,8 @@ async fn serve(
                 body: &body,
             };
             match parts.uri.path() {
-                anthropic::PATH => anthropic::reply(&call),
+                anthropic::PATH | anthropic::COUNT_PATH => anthropic::reply(&call),
+                path if google::is_path(path) => google::reply(&call),
                 _ => openai::reply(&call),
             }
         }

@@ -25,6 +25,7 @@ use assistiv_core::store::sql::{Inspection, SqlOptions, SqlStore};
 use assistiv_core::{Gateway, GatewayBuilder};
 use assistiv_providers::anthropic::Anthropic;
 use assistiv_providers::echo::Echo;
+use assistiv_providers::google::Google;
 use assistiv_providers::openai::OpenAiCompatible;
 use assistiv_providers::transport::{AllowedHost, HttpTransport, OutboundGuard};
 use secrecy::ExposeSecret;
@@ -257,6 +258,7 @@ fn builder(config: &Config) -> anyhow::Result<GatewayBuilder> {
     };
     let mut builder = Gateway::builder()
         .provider("anthropic".parse()?, over_http(Arc::new(Anthropic)))
+        .provider("google".parse()?, over_http(Arc::new(Google)))
         .provider(
             "openai".parse()?,
             over_http(Arc::new(OpenAiCompatible::openai())),

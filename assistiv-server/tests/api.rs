@@ -22,6 +22,8 @@ mod llm_configs;
 mod me;
 #[path = "api/platforms.rs"]
 mod platforms;
+#[path = "api/prices.rs"]
+mod prices;
 #[path = "api/protocol.rs"]
 mod protocol;
 #[path = "api/refunds.rs"]

@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use assistiv_core::auth::{OperatorScope, PlatformScope, SweeperScope};
 use assistiv_core::billing::{
-    AccountAudit, ActContext, ActRefusal, Amounts, Applied, Budget, Control, EntriesOf,
-    EntryFilter, EntryWithBalance, Idempotency, Lane, LanePosition, LateSettlement, LeaseBatch,
-    LeaseGrant, LedgerAct, LedgerEntry, LedgerStore, NodeAudit, PostedCharge, Resolution, Resolved,
-    SettleBatch, Statement, StatementCursor, StatementPage, Sweep, Swept, Unconfirmed,
-    UnconfirmedDelivery, UnconfirmedFilter, Wallet,
+    AccountAudit, ActContext, ActRefusal, Amounts, Applied, Budget, CallInterval, ChargeHistory,
+    Compensation, Control, EntriesOf, EntryFilter, EntryWithBalance, Idempotency, Lane,
+    LanePosition, LateSettlement, LeaseBatch, LeaseGrant, LedgerAct, LedgerEntry, LedgerStore,
+    NodeAudit, PostedCharge, RerateReport, Rerating, Resolution, Resolved, SettleBatch, Statement,
+    StatementCursor, StatementPage, Sweep, Swept, Unconfirmed, UnconfirmedDelivery,
+    UnconfirmedFilter, Wallet,
 };
 use assistiv_core::id::{AccountId, BudgetId, EndUserId, EntryId, NodeId};
+use assistiv_core::money::NanoUsd;
 use assistiv_core::store::{Listed, Page, StoreError};
 use async_trait::async_trait;
 use uuid::Uuid;
@@ -198,6 +200,20 @@ passed_on! {
             context: &ActContext,
             idempotency: Option<Idempotency>
         ) -> Result<Resolved, ActRefusal>;
+        is_settling(scope: &OperatorScope, interval: &CallInterval) -> bool;
+        begin_rerate(
+            scope: &OperatorScope,
+            rerating: &Rerating
+        ) -> Result<Option<RerateReport>, ActRefusal>;
+        calls_charged(
+            scope: &OperatorScope,
+            interval: &CallInterval,
+            besides: EntryId,
+            after: Option<EntryId>,
+            most: u32
+        ) -> Vec<ChargeHistory>;
+        compensate(scope: &OperatorScope, compensation: &Compensation) -> NanoUsd;
+        finish_rerate(scope: &OperatorScope, report: &RerateReport) -> RerateReport;
         audit(scope: &OperatorScope) -> Vec<AccountAudit>;
     }
     uncounted {

@@ -6,13 +6,14 @@
 mod decide;
 
 pub use self::decide::{
-    CrossingSearch, Watch, decide_budget, decide_refund, decide_reset, decide_wallet,
+    CrossingSearch, Watch, decide_budget, decide_compensation, decide_refund, decide_reset,
+    decide_wallet,
 };
 
 use serde::{Deserialize, Serialize};
 
 use super::account::{Blocked, Budget, BudgetRecord, Limits, NewBudget, Wallet};
-use super::amounts::{Amounts, Dimension, Dimensions};
+use super::amounts::{Amounts, Dimension, Dimensions, Legs};
 use super::ledger::{EntryKind, LedgerEntry};
 use super::period::{Period, ZoneName};
 use crate::clock::Timestamp;
@@ -291,6 +292,9 @@ pub enum ActRefusal {
     /// An unconfirmed delivery was resolved in the other way.
     #[error("this delivery was resolved already, in the other way")]
     AlreadyResolved,
+    /// Calls of the interval may still be charged.
+    #[error("calls of this time are still being settled; try again when they are over")]
+    SettlementPending,
 }
 
 /// What a backend must write for a decided act, in one transaction.
@@ -326,6 +330,8 @@ pub struct RefundState<'a> {
     pub debit: &'a LedgerEntry,
     /// The corrections and refunds that refer to it.
     pub linked: &'a [LedgerEntry],
+    /// What re-ratings have given back for it.
+    pub compensated: Legs,
     /// The budget with what remains on its account; `None` when the charge has no budget, or it is gone.
     pub budget: Option<(&'a BudgetRecord, Amounts)>,
 }
@@ -354,6 +360,7 @@ impl ActRefusal {
             Self::TransactionNotFound => Reason::TRANSACTION_NOT_FOUND,
             Self::AlreadyRefunded => Reason::ALREADY_REFUNDED,
             Self::AlreadyResolved => Reason::ALREADY_RESOLVED,
+            Self::SettlementPending => Reason::SETTLEMENT_PENDING,
         }
     }
 }

@@ -81,7 +81,7 @@ impl RequestKey {
 
     /// What is stored of the request, and the id of its entry: a second effect is impossible even if the stored
     /// answer were lost.
-    fn hashed(
+    pub(crate) fn hashed(
         &self,
         platform: Option<PlatformId>,
         end_user: Option<EndUserId>,

@@ -18,6 +18,8 @@ pub(crate) use delivery::Deliveries;
 pub(crate) use delivery::DeliveryToken;
 pub(crate) use epoch::Epoch;
 pub(crate) use settling::{Ack, Operation as LaneOperation, Settlement, Ticket};
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use slice::PolicyVersion;
 pub(crate) use slice::{Refusal, Share, Slice, View};
 
 use std::sync::Arc;
@@ -132,6 +134,18 @@ impl Billing {
     /// Another node has left a message: it is read at once, instead of at the next poll.
     pub fn nudge(&self) {
         self.0.nudged.notify_one();
+    }
+
+    /// The node that this process is now.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn node(&self) -> crate::id::NodeId {
+        self.0.epoch().node
+    }
+
+    /// What is in memory of each account.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn slices(&self) -> Vec<Arc<Slice>> {
+        self.0.epoch().all_slices()
     }
 
     pub(crate) fn engine(&self) -> &Arc<Engine> {

@@ -108,7 +108,7 @@ pub struct LedgerEntry {
     pub wallet: Option<(AccountId, NanoUsd)>,
     /// The budget's legs.
     pub budget: Option<BudgetLegs>,
-    /// The entry that this one refers to.
+    /// The entry that this one refers to; of a re-rating's, the re-rating.
     pub refers_to: Option<EntryId>,
     /// Marks on a charge.
     pub flags: ChargeFlags,
@@ -194,6 +194,27 @@ impl EntryKind {
             Self::Refund => "refund",
             _ => "adjustment",
         }
+    }
+}
+
+// === impl LedgerEntry ===
+
+impl LedgerEntry {
+    /// The entry that this one gives back or corrects, all of it or a part.
+    pub fn reverses(&self) -> Option<EntryId> {
+        self.refers_to
+            .filter(|_| matches!(self.kind, EntryKind::Correction | EntryKind::Refund))
+    }
+
+    /// When the call of a charge began, to the millisecond: its id says so. Not after it was charged.
+    pub fn began(&self) -> Timestamp {
+        let of_id = self.uid.as_uuid().get_timestamp().and_then(|stamp| {
+            let (seconds, nanos) = stamp.to_unix();
+            let seconds = i64::try_from(seconds).ok()?;
+            let micros = seconds.checked_mul(1_000_000)?;
+            Some(Timestamp::from_micros(micros + i64::from(nanos / 1_000)))
+        });
+        of_id.map_or(self.created_at, |at| at.min(self.created_at))
     }
 }
 

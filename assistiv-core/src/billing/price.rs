@@ -1,13 +1,17 @@
 //! Usage in disjoint buckets, versions of prices, and cost (`docs/ledger.md`).
 
+use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
 
 use super::amounts::{Amounts, Legs, Overflow};
 use crate::clock::Timestamp;
 use crate::id::PriceId;
-use crate::money::{AmountError, DisplayUnits, Markup, NanoUsd, Tokens, parse_scaled};
+use crate::money::{
+    AmountError, DisplayUnits, Markup, NanoUsd, Tokens, decimal_text, parse_scaled, write_scaled,
+};
 
 /// Tokens of one call in disjoint buckets: each token is counted in exactly one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,8 +47,8 @@ pub struct Usage {
 pub struct Rate(i64);
 
 /// Rates by bucket. A bucket without a rate is charged as its documentation here says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Rates {
     /// Uncached input.
     pub input: Option<Rate>,
@@ -73,7 +77,7 @@ pub struct Rates {
 }
 
 /// Rates that replace the others when the whole prompt is long.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LongContext {
     /// The rates hold when all input tokens together exceed this.
@@ -159,10 +163,28 @@ impl FromStr for Rate {
     }
 }
 
+/// US dollars per million tokens, exactly: six fractional digits.
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_scaled(f, self.0, 6, 6)
+    }
+}
+
+/// Writes an exact JSON number.
+impl Serialize for Rate {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let number = RawValue::from_string(self.to_string()).map_err(serde::ser::Error::custom)?;
+        number.serialize(serializer)
+    }
+}
+
+/// Reads a JSON number or string from its source text, never through a float.
 impl<'de> Deserialize<'de> for Rate {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        decimal_text(&raw)
+            .and_then(|text| text.parse())
+            .map_err(serde::de::Error::custom)
     }
 }
 

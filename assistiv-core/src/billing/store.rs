@@ -11,6 +11,7 @@ use super::amounts::{Amounts, Legs};
 use super::control::Control;
 use super::lease::{LeaseGrant, LeaseRequest};
 use super::ledger::{EntryWithBalance, LedgerEntry};
+use super::rerate::{CallInterval, ChargeHistory, Compensation, RerateReport, Rerating};
 use super::statement::{EntriesOf, EntryFilter, Statement, StatementCursor, StatementPage};
 use super::unconfirmed::{Resolution, Resolved, Unconfirmed, UnconfirmedFilter};
 use crate::auth::{OperatorScope, PlatformScope, SweeperScope};
@@ -402,6 +403,52 @@ pub trait LedgerStore: Send + Sync + 'static {
         context: &ActContext,
         idempotency: Option<Idempotency>,
     ) -> Result<Result<Resolved, ActRefusal>, StoreError>;
+
+    /// Whether calls that began in the interval may still be charged: a stream of it is open, or it ended less than
+    /// five seconds ago.
+    async fn is_settling(
+        &self,
+        scope: &OperatorScope,
+        interval: &CallInterval,
+    ) -> Result<bool, StoreError>;
+
+    /// Records a re-rating before it begins. Of one that is recorded and finished it gives the report; one that was
+    /// broken off is taken up again.
+    ///
+    /// # Errors
+    /// The inner error: [`ActRefusal::KeyReused`] when it was recorded for another request.
+    async fn begin_rerate(
+        &self,
+        scope: &OperatorScope,
+        rerating: &Rerating,
+    ) -> Result<Result<Option<RerateReport>, ActRefusal>, StoreError>;
+
+    /// Charges of calls that began in the interval, in the order of their ids, those behind `after`, at most `most`.
+    /// What the re-rating `besides` has given back is left out.
+    async fn calls_charged(
+        &self,
+        scope: &OperatorScope,
+        interval: &CallInterval,
+        besides: EntryId,
+        after: Option<EntryId>,
+        most: u32,
+    ) -> Result<Vec<ChargeHistory>, StoreError>;
+
+    /// Gives back what is owed for charges on one account, in one entry with the uid of [`Compensation::uid`], once;
+    /// returns how much that is. What refunds and other re-ratings did until now is counted, under the lock of the
+    /// account. A repeat returns what the first one moved. Of a dry run it is what would be moved.
+    async fn compensate(
+        &self,
+        scope: &OperatorScope,
+        compensation: &Compensation,
+    ) -> Result<NanoUsd, StoreError>;
+
+    /// Keeps what a re-rating did, for repeats of its request. The first report stands, and is returned.
+    async fn finish_rerate(
+        &self,
+        scope: &OperatorScope,
+        report: &RerateReport,
+    ) -> Result<RerateReport, StoreError>;
 
     /// Entries that match, newest first, with balances.
     ///

@@ -155,14 +155,14 @@ impl Fields<'_> {
     }
 
     fn stop(&mut self) {
-        let rule = format!("must be a string or an array of at most {STOP_MAX} strings");
+        let rule = format_args!("must be a string or an array of at most {STOP_MAX} strings");
         let is_string = self.members().read::<Cow<'_, str>>("stop").is_ok();
         if !is_string
             && self
-                .field::<Vec<Cow<'_, str>>>("stop", &rule)
+                .field::<Vec<Cow<'_, str>>>("stop", rule)
                 .is_some_and(|list| list.len() > STOP_MAX)
         {
-            self.fail("stop", rule);
+            self.fail("stop", rule.to_string());
         }
     }
 

@@ -25,7 +25,7 @@ use crate::billing::{BillingOptions, Ending, FundError, Hold, OpenGate};
 use crate::call::{Funded, Operation, Planned, RequestError};
 use crate::conversation::Dropped;
 use crate::logs::LogPipeline;
-use crate::provider::{Encoded, Piece, ProviderError, ProviderErrorKind, Support, UpstreamBody};
+use crate::provider::{Encoded, Piece, ProviderError, ProviderErrorKind, UpstreamBody};
 use crate::routing::Target;
 use crate::runtime::Runtime;
 use crate::tenancy::UnsupportedParams;
@@ -157,10 +157,11 @@ impl Shared {
         }
         let targets = std::mem::take(&mut planned.plan.targets);
         hold.log(self.logs.call(&planned));
-        if targets
-            .iter()
-            .any(|target| target.registered.provider.support(operation) == Support::Translated)
-        {
+        let is_rewritten = |target: &Target| {
+            let provider = &target.registered.provider;
+            provider.is_rewritten(&planned.request, target)
+        };
+        if targets.iter().any(is_rewritten) {
             let owner = Owner::of(&planned.identity);
             let recalled = self.memories.of(owner, &planned.request).await;
             planned.request.recall(recalled);

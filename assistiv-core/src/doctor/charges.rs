@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::{Check, Findings, Patient, READ_MAX};
 use crate::auth::{OperatorScope, SweeperScope};
-use crate::billing::{PostedCharge, Price};
+use crate::billing::PostedCharge;
 use crate::clock::Timestamp;
-use crate::id::{PlatformId, PriceId};
+use crate::id::PlatformId;
 use crate::logs::{BillingStatus, LogState};
 use crate::money::NanoUsd;
+use crate::prices::PriceBook;
 use crate::store::{StoreError, Stores};
 
 const DAY_MICROS: i64 = 24 * 3_600 * 1_000_000;
@@ -27,7 +28,7 @@ struct Totals {
 /// The walk along the ledger.
 struct Walk<'a> {
     stores: &'a Stores,
-    prices: HashMap<PriceId, &'a Price>,
+    prices: PriceBook,
     /// Every charge up to this number must have its row.
     repaired_to: i64,
     pruned_before: Option<Timestamp>,
@@ -45,13 +46,10 @@ impl Patient<'_> {
     pub(super) async fn charges(&self, operator: &OperatorScope) -> Result<Check, StoreError> {
         let scope = SweeperScope::engine();
         let logs = &self.stores.logs;
+        let added = self.stores.prices.prices(&scope).await?;
         let mut walk = Walk {
             stores: self.stores,
-            prices: self
-                .catalogue
-                .prices()
-                .map(|(_, _, price)| (price.id, &**price))
-                .collect(),
+            prices: PriceBook::of(&self.catalogue.with_prices(added)),
             repaired_to: logs.repaired_to(&scope).await?,
             pruned_before: logs.pruned_before(&scope).await?,
             after: 0,
@@ -200,7 +198,7 @@ impl Walk<'_> {
             self.not_metered += 1;
             return cost;
         };
-        let Some(price) = self.prices.get(&metered.price_id) else {
+        let Some(version) = self.prices.version(metered.price_id) else {
             self.wrong += 1;
             self.findings
                 .add(|| format!("charge {id}: its price {} is unknown", metered.price_id));
@@ -208,7 +206,7 @@ impl Walk<'_> {
         };
         let legs = entry
             .usage()
-            .and_then(|usage| price.cost(&usage, metered.markup).ok());
+            .and_then(|usage| version.price.cost(&usage, metered.markup).ok());
         let Some(legs) = legs else {
             self.wrong += 1;
             self.findings

@@ -17,6 +17,7 @@ use crate::dispatch::{Dispatch, DispatchOptions};
 use crate::keys::Keys;
 use crate::llm_configs::LlmConfigs;
 use crate::logs::{LogOptions, LogPipeline, Logs, Repair, maintain};
+use crate::prices::PriceKeeper;
 use crate::provider::{Providers, Registered};
 use crate::routing::{Catalogue, CatalogueError, PlanLayer, ProviderSlug, Router};
 use crate::runtime::Runtime;
@@ -174,6 +175,7 @@ impl GatewayBuilder {
             clock.clone(),
             self.billing,
         );
+        router.read_prices(&*stores.prices).await?;
         let runtime = Runtime::default();
         let repair = Repair::new(&stores, router.clone(), clock.clone(), &self.logs);
         let logs = LogPipeline::new(
@@ -211,6 +213,7 @@ impl GatewayBuilder {
             stores.changes.clone(),
             authenticator.clone(),
             router.clone(),
+            stores.prices.clone(),
         );
         runtime.spawn(follower.run(runtime.stopping()));
         Ok(Gateway {
@@ -232,6 +235,12 @@ impl GatewayBuilder {
                 store: stores.llm_configs.clone(),
                 cipher,
                 router: router.clone(),
+                clock: clock.clone(),
+            }),
+            prices: Commands::new(PriceKeeper {
+                stores: stores.clone(),
+                router: router.clone(),
+                billing: billing.clone(),
                 clock: clock.clone(),
             }),
             logs: Commands::new(Logs {

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::{Authenticator, SweeperScope};
 use crate::routing::Router;
-use crate::store::{Change, ChangeFeed, Changed, StoreError};
+use crate::store::{Change, ChangeFeed, Changed, PriceStore, StoreError};
 
 /// How often the store is asked without being told to.
 const EVERY: Duration = Duration::from_millis(500);
@@ -23,6 +23,7 @@ pub(super) struct Follower {
     feed: Arc<dyn ChangeFeed>,
     authenticator: Authenticator,
     router: Router,
+    prices: Arc<dyn PriceStore>,
     seen: HashSet<i64>,
     heard_at: Instant,
 }
@@ -32,11 +33,13 @@ impl Follower {
         feed: Arc<dyn ChangeFeed>,
         authenticator: Authenticator,
         router: Router,
+        prices: Arc<dyn PriceStore>,
     ) -> Self {
         Self {
             feed,
             authenticator,
             router,
+            prices,
             seen: HashSet::new(),
             heard_at: Instant::now(),
         }
@@ -70,13 +73,21 @@ impl Follower {
         if asked_at.duration_since(self.heard_at) > SHOWN {
             self.authenticator.forget_all();
             self.router.forget_all();
+            self.router.read_prices(&*self.prices).await?;
+        }
+        let news = |change: &&Change| !self.seen.contains(&change.seq);
+        if recent
+            .iter()
+            .filter(news)
+            .any(|change| change.what == Changed::Prices)
+        {
+            self.router.read_prices(&*self.prices).await?;
         }
         self.heard_at = asked_at;
-        for change in &recent {
-            if !self.seen.contains(&change.seq) {
-                self.forget(change);
-            }
-        }
+        recent
+            .iter()
+            .filter(news)
+            .for_each(|change| self.forget(change));
         self.seen = recent.iter().map(|change| change.seq).collect();
         Ok(())
     }
@@ -85,6 +96,7 @@ impl Follower {
         match change.what {
             Changed::Holders => self.authenticator.forget(change.platform),
             Changed::Configs => self.router.forget(change.platform),
+            Changed::Prices => {}
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The row of a call while it runs: what is known of it, and what its charge comes to.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -79,6 +79,8 @@ struct DraftTarget {
 pub(super) struct Progress {
     status: AtomicU8,
     undelivered: AtomicBool,
+    /// What was charged, where that is not what the answer cost: a sweep was faster.
+    charged: OnceLock<NanoUsd>,
     /// Microseconds from the end of the answer until its charge was durable.
     after_us: AtomicU64,
 }
@@ -196,6 +198,14 @@ impl Fate {
         self.progress.decide(BILLED);
     }
 
+    /// A charge is in the ledger that somebody else has posted, of this amount. What the answer cost beyond it is a
+    /// correction, an entry of its own, and leaves the row as it is.
+    pub(crate) fn billed_as(&self, charged: NanoUsd) {
+        // The first amount stands, as the first decision does.
+        let _ = self.progress.charged.set(charged);
+        self.billed();
+    }
+
     /// For whoever delivers the answer.
     pub(crate) fn delivery(&self) -> DeliveryNote {
         DeliveryNote(self.progress.clone())
@@ -225,6 +235,11 @@ impl Progress {
         let _ = self
             .status
             .compare_exchange(PENDING, status, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// What was charged, where that is not what the answer cost.
+    pub(super) fn charged(&self) -> Option<NanoUsd> {
+        self.charged.get().copied()
     }
 
     /// Where the charge is.
@@ -270,7 +285,8 @@ impl Draft {
             latency_ms: u64::try_from(self.latency.as_millis()).unwrap_or(u64::MAX),
             cost: match billing_status {
                 BillingStatus::Unbilled => NanoUsd::ZERO,
-                BillingStatus::Billed | BillingStatus::Pending => self.cost,
+                BillingStatus::Billed => self.progress.charged().unwrap_or(self.cost),
+                BillingStatus::Pending => self.cost,
             },
             status: match failure {
                 None => LogStatus::Success,

@@ -227,6 +227,7 @@ impl LogPipeline {
                 BillingStatus::Pending => {}
                 status @ BillingStatus::Billed => outcomes.push(Outcome {
                     billing_status: status,
+                    cost: progress.charged().unwrap_or(outcome.cost),
                     ..*outcome
                 }),
                 status @ BillingStatus::Unbilled => outcomes.push(Outcome {

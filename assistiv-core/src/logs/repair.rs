@@ -338,7 +338,7 @@ impl<'a> Prices<'a> {
             overhead_us: None,
             price_id,
             metadata: RawObject::new(),
-            created_at: began(entry.uid, entry.created_at),
+            created_at: entry.began(),
         }
     }
 }
@@ -353,15 +353,4 @@ fn failure(flags: ChargeFlags) -> Option<(&'static str, &'static str)> {
     flags
         .contains(ChargeFlags::TRUNCATED)
         .then_some(("truncated", "the answer was not delivered whole"))
-}
-
-/// When a call began, by its id, which holds the time at which it was made; never later than its charge.
-fn began(id: LogId, charged_at: Timestamp) -> Timestamp {
-    let of_id = id.as_uuid().get_timestamp().and_then(|stamp| {
-        let (seconds, nanos) = stamp.to_unix();
-        let seconds = i64::try_from(seconds).ok()?;
-        let micros = seconds.checked_mul(1_000_000)?;
-        Some(Timestamp::from_micros(micros + i64::from(nanos / 1_000)))
-    });
-    of_id.map_or(charged_at, |at| at.min(charged_at))
 }

@@ -3,7 +3,7 @@
 //! The built-in catalogue is a file of this project (`catalogue.json` beside this module); a program that embeds
 //! the gateway may lay its own entries over it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -15,6 +15,7 @@ use crate::call::LimitField;
 use crate::clock::Timestamp;
 use crate::id::{ModelId, PriceId, ProviderId};
 use crate::money::NanoUsd;
+use crate::prices::PriceVersion;
 
 const BUILT_IN: &str = include_str!("catalogue.json");
 
@@ -138,6 +139,8 @@ pub struct Catalogue {
     providers: HashMap<ProviderSlug, CatalogueProvider>,
     models: HashMap<ModelSlug, Arc<CatalogueModel>>,
     names: HashMap<ModelSlug, ModelSlug>,
+    /// Versions of prices that operators have added, those that were added first in front.
+    added: Vec<PriceVersion>,
 }
 
 /// The text is not a catalogue.
@@ -268,6 +271,53 @@ impl Catalogue {
         })
     }
 
+    /// This catalogue with versions of prices that operators have added, those that were added first in front.
+    #[must_use]
+    pub(crate) fn with_prices(&self, added: Vec<PriceVersion>) -> Self {
+        let mut catalogue = self.clone();
+        for version in &added {
+            let is_of = |route: &CatalogueRoute| {
+                route.provider == version.provider
+                    && route.provider_model_id == version.provider_model_id
+            };
+            for model in catalogue.models.values_mut() {
+                if model.routes.iter().any(is_of) {
+                    let routes = Arc::make_mut(model).routes.iter_mut();
+                    routes
+                        .filter(|route| is_of(route))
+                        .for_each(|route| route.add(version.price.clone()));
+                }
+            }
+        }
+        catalogue.added = added;
+        catalogue
+    }
+
+    /// The versions of prices that operators have added.
+    pub(crate) fn added_prices(&self) -> &[PriceVersion] {
+        &self.added
+    }
+
+    /// Every version of every price once, also where there is no route for it: those of the catalogue, then those
+    /// that were added. A version of the catalogue counts as made when it comes into force.
+    pub(crate) fn price_versions(&self) -> Vec<PriceVersion> {
+        let mut seen = HashSet::new();
+        let of_catalogue = self.prices().map(|(_, route, price)| PriceVersion {
+            provider: route.provider.clone(),
+            provider_model_id: route.provider_model_id.clone(),
+            price: price.clone(),
+            note: None,
+            created_at: price.effective_from,
+        });
+        // Routes have the added ones, too.
+        let is_added = |id: PriceId| self.added.iter().any(|version| version.price.id == id);
+        let mut versions: Vec<_> = of_catalogue
+            .filter(|version| !is_added(version.price.id) && seen.insert(version.price.id))
+            .collect();
+        versions.extend_from_slice(&self.added);
+        versions
+    }
+
     /// A model by its id, for showing ledger entries.
     pub fn model_by_id(&self, id: ModelId) -> Option<&Arc<CatalogueModel>> {
         self.models.values().find(|model| model.id() == id)
@@ -344,6 +394,13 @@ impl CatalogueRoute {
         }
         tiers.sort_by_key(|price| price.service_tier != "standard");
         tiers
+    }
+
+    /// Adds a version: behind those that come into force no later, so that it counts before them.
+    fn add(&mut self, price: Arc<Price>) {
+        let later = |version: &Arc<Price>| version.effective_from <= price.effective_from;
+        let place = self.versions.partition_point(later);
+        self.versions.insert(place, price);
     }
 
     fn resolve(&mut self) {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::catalogue::UpstreamApi;
 use super::slug::{ModelSlug, ProviderSlug};
 use crate::billing::{Estimate, Price};
 use crate::call::LimitField;
@@ -17,6 +18,7 @@ pub struct Target {
     pub(crate) slug: ModelSlug,
     pub(crate) model_id: ModelId,
     pub(crate) upstream_model: Arc<str>,
+    pub(crate) upstream_api: UpstreamApi,
     pub(crate) limit_field: LimitField,
     pub(crate) output_limit: Option<u64>,
     pub(crate) max_output_tokens: Option<u64>,
@@ -48,6 +50,11 @@ impl Target {
     /// What the provider calls the model.
     pub fn upstream_model(&self) -> &str {
         &self.upstream_model
+    }
+
+    /// Which API of the provider serves the route.
+    pub fn upstream_api(&self) -> UpstreamApi {
+        self.upstream_api
     }
 
     /// What the caller calls the model; answers carry this name.
@@ -108,6 +115,7 @@ impl Target {
             slug: model.slug.clone(),
             model_id: model.id(),
             upstream_model: route.provider_model_id.clone(),
+            upstream_api: route.upstream_api,
             limit_field: route.limit_field(None),
             output_limit: None,
             max_output_tokens: model.max_output_tokens,

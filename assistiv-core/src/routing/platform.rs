@@ -8,11 +8,11 @@ use moka::future::Cache;
 use tokio::time::Instant;
 
 use super::PlanError;
-use super::catalogue::{Catalogue, CatalogueModel, CatalogueRoute, ModelMode, UpstreamApi};
+use super::catalogue::{Catalogue, CatalogueModel, CatalogueRoute, ModelMode};
 use super::estimate::estimate;
 use super::plan::{Plan, Target};
 use super::slug::ModelSlug;
-use crate::auth::{Identity, PlatformScope};
+use crate::auth::{Identity, PlatformScope, SweeperScope};
 use crate::billing::BillingOptions;
 use crate::call::{InferenceRequest, Operation};
 use crate::clock::{Clock, Timestamp};
@@ -21,7 +21,7 @@ use crate::llm_configs::{LlmConfig, config_place};
 use crate::provider::{Credential, Providers, Support};
 use crate::revisions::{Revision, Revisions};
 use crate::secrets::SecretCipher;
-use crate::store::{LlmConfigStore, StoreError};
+use crate::store::{LlmConfigStore, PriceStore, StoreError};
 
 const PLATFORMS_MAX: u64 = 10_000;
 const FRESH_FOR: Duration = Duration::from_secs(60);
@@ -32,7 +32,12 @@ const CANDIDATES_MAX: usize = 3;
 pub struct Router(Arc<Inner>);
 
 struct Inner {
+    /// What the gateway was started with.
+    base: Catalogue,
+    /// The same with the prices that operators have added.
     catalogue: ArcSwap<Catalogue>,
+    /// Prices are read by one at a time, so that an older answer never takes the place of a newer one.
+    reading_prices: tokio::sync::Mutex<()>,
     providers: Providers,
     configs: Arc<dyn LlmConfigStore>,
     cipher: Arc<dyn SecretCipher>,
@@ -80,7 +85,9 @@ impl Router {
         billing: BillingOptions,
     ) -> Self {
         Self(Arc::new(Inner {
-            catalogue: ArcSwap::from_pointee(catalogue),
+            catalogue: ArcSwap::from_pointee(catalogue.clone()),
+            base: catalogue,
+            reading_prices: tokio::sync::Mutex::default(),
             providers,
             configs,
             cipher,
@@ -94,6 +101,20 @@ impl Router {
     /// The catalogue in use.
     pub fn catalogue(&self) -> Arc<Catalogue> {
         self.0.catalogue.load_full()
+    }
+
+    /// Reads the prices that operators have added: calls that begin from here on are charged by them.
+    ///
+    /// # Errors
+    /// The store's; then the prices stay as they are.
+    pub(crate) async fn read_prices(&self, store: &dyn PriceStore) -> Result<(), StoreError> {
+        let _one_at_a_time = self.0.reading_prices.lock().await;
+        let added = store.prices(&SweeperScope::engine()).await?;
+        if added.len() != self.0.catalogue.load().added_prices().len() {
+            let catalogue = self.0.base.with_prices(added);
+            self.0.catalogue.store(Arc::new(catalogue));
+        }
+        Ok(())
     }
 
     /// Plans a request: its targets in order, and what it may cost at most.
@@ -227,15 +248,14 @@ impl Router {
         operation: Operation,
     ) -> Vec<Candidate<'a>> {
         let mut candidates = Vec::new();
-        for route in model
-            .routes
-            .iter()
-            .filter(|route| route.upstream_api == UpstreamApi::Chat)
-        {
+        for route in &model.routes {
             let Some(registered) = self.0.providers.find(&route.provider) else {
                 continue;
             };
-            if registered.provider.support(operation) == Support::Unsupported {
+            let provider = &registered.provider;
+            if provider.support(operation) == Support::Unsupported
+                || !provider.speaks(route.upstream_api)
+            {
                 continue;
             }
             if !registered.needs_credential {
@@ -277,6 +297,7 @@ impl Router {
                 .unwrap_or_else(|_| model.slug.clone()),
             model_id: model.id(),
             upstream_model: route.provider_model_id.clone(),
+            upstream_api: route.upstream_api,
             limit_field: route.limit_field(request.output_limit().map(|(field, _)| field)),
             output_limit: None,
             max_output_tokens: model.max_output_tokens,
@@ -402,14 +423,6 @@ fn serves(model: &CatalogueModel, request: &InferenceRequest) -> Result<(), Plan
         ModelMode::Embedding if !wants_embeddings => return Err(unsupported("embeddings")),
         ModelMode::Chat if wants_embeddings => return Err(unsupported("conversations")),
         _ => {}
-    }
-    if !model.routes.is_empty()
-        && model
-            .routes
-            .iter()
-            .all(|route| route.upstream_api == UpstreamApi::Responses)
-    {
-        return Err(unsupported("the Responses API"));
     }
     if let (Some(min), Some((field, limit))) = (model.min_output_tokens, request.output_limit())
         && limit < min

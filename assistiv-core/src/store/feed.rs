@@ -24,6 +24,8 @@ pub enum Changed {
     Holders = 1,
     /// Its LLM configs.
     Configs = 2,
+    /// Prices, which are everybody's: the platform is nobody's.
+    Prices = 3,
 }
 
 /// Tells nodes what others have changed: keys, platforms, end users, LLM configs.
@@ -49,7 +51,7 @@ pub trait ChangeFeed: Send + Sync + 'static {
 impl Changed {
     /// From the number that backends store.
     pub fn from_number(number: i16) -> Option<Self> {
-        [Self::Holders, Self::Configs]
+        [Self::Holders, Self::Configs, Self::Prices]
             .into_iter()
             .find(|what| *what as i16 == number)
     }

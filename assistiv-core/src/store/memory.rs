@@ -17,6 +17,7 @@ mod llm_configs;
 mod logs;
 mod low_balance;
 mod nodes;
+mod prices;
 mod refunds;
 mod statement;
 mod tenancy;
@@ -40,6 +41,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::id::{EndUserId, KeyId, LlmConfigId, PlatformId};
 use crate::keys::ApiKey;
 use crate::llm_configs::LlmConfig;
+use crate::prices::PriceVersion;
 use crate::tenancy::{EndUser, Platform, PlatformSlug};
 
 /// All stores, kept in memory. Clones share their state; it is gone with the last of them.
@@ -65,6 +67,7 @@ struct State {
     books: Books,
     nodes: Nodes,
     changes: Changes,
+    prices: Vec<PriceVersion>,
 }
 
 // === impl MemoryStore ===
@@ -121,6 +124,7 @@ impl From<MemoryStore> for Stores {
             keys: store.clone(),
             llm_configs: store.clone(),
             ledger: store.clone(),
+            prices: store.clone(),
             logs: store.clone(),
             events: store.clone(),
             changes: store,

@@ -31,6 +31,7 @@ mod logs;
 mod migrations;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod prices;
 mod query;
 mod retry;
 mod settings;
@@ -228,6 +229,7 @@ impl SqlStore {
             keys: this.clone(),
             llm_configs: this.clone(),
             ledger: this.clone(),
+            prices: this.clone(),
             logs: this.clone(),
             events: this.clone(),
             changes: this,

@@ -22,6 +22,7 @@ pub mod model;
 pub mod nodes;
 pub mod periods;
 pub mod platforms;
+pub mod prices;
 pub mod refunds;
 pub mod statements;
 pub mod sweeps;
@@ -224,6 +225,19 @@ macro_rules! store_conformance {
                     an_unlisted_charge_is_not_resolved,
                     charges_without_a_budget_are_given_back,
                     a_repeated_resolution_takes_effect_once,
+                }
+                prices {
+                    prices_are_kept_in_order,
+                    a_repeated_price_is_added_once,
+                    calls_are_found_by_their_beginning,
+                    an_open_stream_keeps_its_time_unsettled,
+                    an_overcharge_is_given_back_once,
+                    an_undercharge_is_charged,
+                    refunds_and_reratings_share_a_charge,
+                    what_was_charged_later_is_refunded_too,
+                    an_overcharge_of_another_period_uses_nothing_below_zero,
+                    a_removed_end_user_is_compensated,
+                    a_rerating_is_recorded_once,
                 }
                 statements {
                     filtered_entries_keep_their_balances,

@@ -1,4 +1,4 @@
-//! A ledger store behind a connection that a test can cut.
+//! A ledger store behind a connection that a test can cut, or whose every message it holds in its hands.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -9,21 +9,46 @@ use uuid::Uuid;
 
 use crate::auth::{OperatorScope, PlatformScope, SweeperScope};
 use crate::billing::{
-    AccountAudit, ActContext, ActRefusal, Amounts, Applied, Budget, Control, EntriesOf,
-    EntryFilter, EntryWithBalance, Idempotency, Lane, LanePosition, LateSettlement, LeaseBatch,
-    LeaseGrant, LedgerAct, LedgerEntry, LedgerStore, NodeAudit, PostedCharge, Resolution, Resolved,
-    SettleBatch, Statement, StatementCursor, StatementPage, Sweep, Swept, Unconfirmed,
-    UnconfirmedDelivery, UnconfirmedFilter, Wallet,
+    AccountAudit, ActContext, ActRefusal, Amounts, Applied, Budget, CallInterval, ChargeHistory,
+    Compensation, Control, EntriesOf, EntryFilter, EntryWithBalance, Idempotency, Lane,
+    LanePosition, LateSettlement, LeaseBatch, LeaseGrant, LedgerAct, LedgerEntry, LedgerStore,
+    NodeAudit, PostedCharge, RerateReport, Rerating, Resolution, Resolved, SettleBatch, Statement,
+    StatementCursor, StatementPage, Sweep, Swept, Unconfirmed, UnconfirmedDelivery,
+    UnconfirmedFilter, Wallet,
 };
 use crate::id::{AccountId, BudgetId, EndUserId, EntryId, NodeId};
+use crate::money::NanoUsd;
 use crate::store::{Listed, Page, StoreError};
 
 /// The way of one node to a ledger store. Clones are the same way.
 #[derive(Clone)]
 pub struct Link(Arc<Inner>);
 
+/// What happens to the messages of a [`Link`].
+#[async_trait]
+pub trait Traffic: Send + Sync + 'static {
+    /// A call is on its way to the store. It is applied when this returns; an error is its answer, and it never
+    /// arrives.
+    async fn sent(&self, call: &Message<'_>) -> Result<(), StoreError>;
+
+    /// A call was applied and its answer is on the way. It arrives when this returns; an error arrives in its place.
+    async fn answered(&self, call: &Message<'_>) -> Result<(), StoreError>;
+}
+
+/// A call to the store.
+#[derive(Clone, Copy, Debug)]
+pub enum Message<'a> {
+    /// A batch of lane A.
+    Settle(&'a SettleBatch),
+    /// A batch of lane B.
+    Lease(&'a LeaseBatch),
+    /// The method of this name.
+    Other(&'static str),
+}
+
 struct Inner {
     store: Arc<dyn LedgerStore>,
+    traffic: Option<Arc<dyn Traffic>>,
     is_cut: AtomicBool,
     lost_settlements: AtomicUsize,
     lost_leases: AtomicUsize,
@@ -38,8 +63,18 @@ struct Cut;
 impl Link {
     /// A connection that works.
     pub fn new(store: Arc<dyn LedgerStore>) -> Self {
+        Self::with(store, None)
+    }
+
+    /// A connection whose messages go through somebody's hands.
+    pub fn through(store: Arc<dyn LedgerStore>, traffic: Arc<dyn Traffic>) -> Self {
+        Self::with(store, Some(traffic))
+    }
+
+    fn with(store: Arc<dyn LedgerStore>, traffic: Option<Arc<dyn Traffic>>) -> Self {
         Self(Arc::new(Inner {
             store,
+            traffic,
             is_cut: AtomicBool::new(false),
             lost_settlements: AtomicUsize::new(0),
             lost_leases: AtomicUsize::new(0),
@@ -79,13 +114,30 @@ impl Inner {
         }
     }
 
+    async fn sent(&self, call: Message<'_>) -> Result<(), StoreError> {
+        match &self.traffic {
+            Some(traffic) => traffic.sent(&call).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn answered(&self, call: Message<'_>) -> Result<(), StoreError> {
+        match &self.traffic {
+            Some(traffic) => traffic.answered(&call).await,
+            None => Ok(()),
+        }
+    }
+
     async fn batch<T>(
         &self,
         lane: Lane,
+        call: Message<'_>,
         sent: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         self.check()?;
+        self.sent(call).await?;
         let answer = sent.await;
+        self.answered(call).await?;
         let less = |left: usize| left.checked_sub(1);
         let lost = self
             .lost(lane)
@@ -113,7 +165,8 @@ macro_rules! ledger_store {
                 scope: &SweeperScope,
                 batch: &SettleBatch,
             ) -> Result<(), StoreError> {
-                self.0.batch(Lane::Settle, self.0.store.settle(scope, batch)).await
+                let sent = self.0.store.settle(scope, batch);
+                self.0.batch(Lane::Settle, Message::Settle(batch), sent).await
             }
 
             async fn lease(
@@ -121,12 +174,16 @@ macro_rules! ledger_store {
                 scope: &SweeperScope,
                 batch: &LeaseBatch,
             ) -> Result<Vec<LeaseGrant>, StoreError> {
-                self.0.batch(Lane::Lease, self.0.store.lease(scope, batch)).await
+                let sent = self.0.store.lease(scope, batch);
+                self.0.batch(Lane::Lease, Message::Lease(batch), sent).await
             }
 
             $(async fn $name(&self, $($argument: $type),*) -> Result<$output, StoreError> {
                 self.0.check()?;
-                self.0.store.$name($($argument),*).await
+                self.0.sent(Message::Other(stringify!($name))).await?;
+                let answer = self.0.store.$name($($argument),*).await;
+                self.0.answered(Message::Other(stringify!($name))).await?;
+                answer
             })*
         }
     };
@@ -168,6 +225,20 @@ ledger_store! {
         context: &ActContext,
         idempotency: Option<Idempotency>
     ) -> Result<Resolved, ActRefusal>;
+    is_settling(scope: &OperatorScope, interval: &CallInterval) -> bool;
+    begin_rerate(
+        scope: &OperatorScope,
+        rerating: &Rerating
+    ) -> Result<Option<RerateReport>, ActRefusal>;
+    calls_charged(
+        scope: &OperatorScope,
+        interval: &CallInterval,
+        besides: EntryId,
+        after: Option<EntryId>,
+        most: u32
+    ) -> Vec<ChargeHistory>;
+    compensate(scope: &OperatorScope, compensation: &Compensation) -> NanoUsd;
+    finish_rerate(scope: &OperatorScope, report: &RerateReport) -> RerateReport;
     entries(
         scope: &PlatformScope,
         of: EntriesOf,

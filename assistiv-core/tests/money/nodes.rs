@@ -8,6 +8,7 @@ use assistiv_core::Error;
 use assistiv_core::billing::{
     BillingOptions, ChargeFlags, EntryKind, FundError, Lane, OnExhausted, SuspendInflight,
 };
+use assistiv_core::logs::BillingStatus;
 use assistiv_core::money::NanoUsd;
 use http_body_util::BodyExt;
 
@@ -219,6 +220,12 @@ async fn a_fenced_node_settles_late_and_registers_anew() {
     assert_eq!(
         b.balance().await,
         NanoUsd::new(DOLLAR.get() - cost_of(10, 50))
+    );
+    // The row of the call shows its charge; the correction leaves it as it is.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(
+        b.logged(charge.uid).await,
+        Some((BillingStatus::Billed, cost_of(prompt_tokens(), 0)))
     );
 
     a.call(&a.platform, false, 10).await.unwrap();

@@ -334,6 +334,18 @@ impl World {
         rows.into_iter().map(|row| row.entry).collect()
     }
 
+    /// What the request log says of a call's charge.
+    #[cfg(feature = "testing")]
+    pub async fn logged(
+        &self,
+        call: assistiv_core::id::LogId,
+    ) -> Option<(assistiv_core::logs::BillingStatus, i64)> {
+        let scope = assistiv_core::testing::scopes::engine();
+        let states = self.stores.logs.states(&scope, &[call]).await.unwrap();
+        let of = |state: &assistiv_core::logs::LogState| (state.billing_status, state.cost.get());
+        states.first().map(of)
+    }
+
     /// Every settlement that is on its way is durable, and nothing is held.
     pub async fn no_hold_is_left(&self) {
         let empty = async {

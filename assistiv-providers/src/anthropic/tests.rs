@@ -1,4 +1,4 @@
-//! The codec against recorded exchanges (`tests/fixtures/vectors`).
+//! The codec against recorded exchanges (`tests/vectors` of the repository).
 
 mod answers;
 mod requests;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use assistiv_core::billing::Usage;
 use assistiv_core::money::Markup;
 use assistiv_core::provider::{
-    Registered, Transport, TransportError, TransportErrorKind, UpstreamBody,
+    ProviderErrorKind, Registered, Transport, TransportError, TransportErrorKind, UpstreamBody,
 };
 use assistiv_core::routing::Catalogue;
 use serde_json::{Value, json};
@@ -69,9 +69,8 @@ impl Codec for Adapter {
 #[test]
 fn every_vector_comes_out_as_expected() {
     let ran = vectors::run("anthropic", |vector| {
-        Box::new(Adapter(target(
-            vector["request"]["model"].as_str().unwrap(),
-        )))
+        let model = vector["request"]["model"].as_str().unwrap();
+        Box::new(Adapter(target(model)))
     });
     assert_eq!(ran, 29);
 }

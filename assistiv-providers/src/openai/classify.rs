@@ -4,7 +4,9 @@
 //! status alone does not tell: an account without credit is a 429, a refused key may be a 400, and an error in
 //! the middle of a stream has no status at all.
 
+use assistiv_core::json::Members;
 use assistiv_core::provider::{Fault, ProviderError, ProviderErrorKind as Kind};
+use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
@@ -46,6 +48,28 @@ pub(super) fn response(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> 
 pub(super) fn body(body: &[u8]) -> ProviderError {
     let said = Said::read(body);
     let kind = said.kind(said.status);
+    said.into_error(kind)
+}
+
+/// Understands a body that came in place of an answer.
+pub(super) fn page(page: &[u8]) -> ProviderError {
+    let error = Members::parse_trusted(Bytes::copy_from_slice(page))
+        .is_ok_and(|body| body.find("error").is_some_and(is_error));
+    if error {
+        body(page)
+    } else {
+        ProviderError::new(Kind::Malformed)
+    }
+}
+
+/// Understands the `error` of a response that has failed. It has a code, and no status or type.
+pub(super) fn failure(error: &str) -> ProviderError {
+    let said = Said::read(format!("{{\"error\":{error}}}").as_bytes());
+    let blames_the_prompt = said.code.contains("image")
+        || said.code.contains("policy")
+        || matches!(&*said.code, "invalid_prompt" | "data_residency_mismatch");
+    let status = blames_the_prompt.then_some(StatusCode::BAD_REQUEST);
+    let kind = said.kind(status.or(said.status));
     said.into_error(kind)
 }
 
@@ -310,6 +334,21 @@ mod tests {
             (r#"{"error":true}"#, Kind::Failed),
         ] {
             assert_eq!(body(text.as_bytes()).kind(), kind, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_failed_response_is_understood_by_its_code() {
+        for (code, kind) in [
+            ("server_error", Kind::Failed),
+            ("rate_limit_exceeded", Kind::RateLimited),
+            ("invalid_prompt", Kind::BadRequest),
+            ("bio_policy", Kind::BadRequest),
+            ("image_too_large", Kind::BadRequest),
+            ("vector_store_timeout", Kind::Failed),
+        ] {
+            let error = format!(r#"{{"code":"{code}","message":"m"}}"#);
+            assert_eq!(failure(&error).kind(), kind, "{code}");
         }
     }
 

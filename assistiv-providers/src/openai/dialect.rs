@@ -2,6 +2,10 @@
 
 use std::borrow::Cow;
 
+use http::HeaderName;
+
+use super::model::{self, Traits};
+
 /// How a server of OpenAI's format differs from OpenAI.
 #[derive(Clone, Debug)]
 pub struct Dialect {
@@ -10,8 +14,20 @@ pub struct Dialect {
     pub(super) dropped: Cow<'static, [&'static str]>,
     pub(super) reasoning_tokens: ReasoningTokens,
     pub(super) finish_reason: FinishReason,
-    /// Members that are not written for callers of other dialects, who cannot know that models refuse them.
-    pub(super) untaken: &'static [&'static str],
+    /// What each model takes.
+    pub(super) models: fn(&str) -> Traits,
+    /// Members that mean nothing to the server and change nothing about the answer.
+    pub(super) silent: &'static [&'static str],
+    /// Members without which the answer would be another one, and which the server does not know.
+    pub(super) refused: &'static [&'static str],
+    /// Service tiers, when the server knows only some.
+    pub(super) tiers: Option<&'static [&'static str]>,
+    /// Whether messages may have names, and tools may be strict.
+    pub(super) names: bool,
+    /// The header for what tells conversations apart in a cache, where it is no member.
+    pub(super) cache_header: Option<HeaderName>,
+    /// Whether there is a Responses API, too, and the smallest output limit that it takes.
+    pub(super) responses: Option<u64>,
 }
 
 /// What becomes of messages of the role `developer`.
@@ -49,7 +65,12 @@ pub enum FinishReason {
 impl Dialect {
     /// OpenAI's own (OpenAI API reference, "Chat", read on 2026-11-23).
     pub fn openai() -> Self {
-        Self::compatible("openai")
+        Self {
+            dropped: Cow::Borrowed(&["top_k"]),
+            models: model::openai,
+            responses: Some(16),
+            ..Self::compatible("openai")
+        }
     }
 
     /// xAI's (xAI API reference, "Chat completions", read on 2026-11-23): no `developer` role, no `logit_bias`,
@@ -57,16 +78,29 @@ impl Dialect {
     pub fn xai() -> Self {
         Self {
             developer_role: DeveloperRole::System,
-            dropped: Cow::Borrowed(&["logit_bias"]),
+            dropped: Cow::Borrowed(&[
+                "logit_bias",
+                "top_k",
+                "verbosity",
+                "prediction",
+                "moderation",
+            ]),
             reasoning_tokens: ReasoningTokens::Outside,
             finish_reason: FinishReason::Derived,
-            untaken: &[
-                "stop",
-                "reasoning_effort",
-                "strict",
-                "frequency_penalty",
-                "presence_penalty",
+            models: model::xai,
+            silent: &[
+                "store",
+                "metadata",
+                "safety_identifier",
+                "prompt_cache_key",
+                "prompt_cache_options",
+                "prompt_cache_retention",
             ],
+            refused: &["audio", "web_search_options"],
+            tiers: Some(&["default", "priority"]),
+            names: false,
+            cache_header: Some(HeaderName::from_static("x-grok-conv-id")),
+            responses: Some(1),
             ..Self::compatible("xai")
         }
     }
@@ -79,7 +113,13 @@ impl Dialect {
             dropped: Cow::Borrowed(&[]),
             reasoning_tokens: ReasoningTokens::Inside,
             finish_reason: FinishReason::Required,
-            untaken: &[],
+            models: model::any,
+            silent: &[],
+            refused: &[],
+            tiers: None,
+            names: true,
+            cache_header: None,
+            responses: None,
         }
     }
 

@@ -3,16 +3,19 @@
 //! OpenAI API reference, "Create chat completion", read on 2026-11-23.
 
 use assistiv_core::call::{InferenceRequest, LimitField};
+use assistiv_core::conversation::{Dropped, Effort};
 use assistiv_core::json::{self, Members};
-use assistiv_core::provider::{ProviderError, ProviderErrorKind};
+use assistiv_core::provider::{Encoded, ProviderError, ProviderErrorKind};
 use assistiv_core::routing::Target;
 use bytes::Bytes;
-use http::Method;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE};
+use http::{HeaderValue, Method};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::dialect::{DeveloperRole, Dialect};
+use super::model;
 
 /// What the target says of a request.
 #[derive(Clone, Copy, Debug)]
@@ -39,25 +42,35 @@ pub(super) fn encode(
     dialect: &Dialect,
     request: &InferenceRequest,
     upstream: Upstream<'_>,
-) -> Result<http::Request<Bytes>, ProviderError> {
+) -> Result<Encoded, ProviderError> {
     let mut members = request.members().clone();
+    let mut dropped = Dropped::default();
     members.set("model", json::string(upstream.model));
-    for name in &*dialect.dropped {
-        members.remove(name);
-    }
+    let conversation_id = dialect.cache_header.as_ref().and_then(|name| {
+        let key: String = members.read("prompt_cache_key").ok()??;
+        Some((name, HeaderValue::try_from(key).ok()?))
+    });
+    leave_out(dialect, upstream.model, &mut members, &mut dropped)?;
     set_limit(&mut members, upstream.limit_field, upstream.output_limit);
     if request.is_stream() {
         ask_for_usage(&mut members)?;
     }
-    if dialect.developer_role == DeveloperRole::System {
-        rename_developers(&mut members)?;
+    if dialect.developer_role == DeveloperRole::System || !dialect.names {
+        edit_messages(dialect, &mut members)?;
     }
-    post(
+    if !dialect.names {
+        relax_tools(&mut members)?;
+    }
+    let mut request = post(
         upstream.base_url,
         "chat/completions",
         request.is_stream(),
         members.to_bytes(),
-    )
+    )?;
+    if let Some((name, id)) = conversation_id {
+        request.headers_mut().insert(name, id);
+    }
+    Ok(Encoded { request, dropped })
 }
 
 /// A request with a body for one of the server's endpoints.
@@ -80,11 +93,84 @@ pub(super) fn post(
         // A compressed stream would have to be unpacked before it could be split into events.
         .header(ACCEPT_ENCODING, "identity")
         .body(body)
-        .map_err(|error| {
-            ProviderError::new(ProviderErrorKind::Failed)
-                .with_message("the provider's base URL is not valid")
-                .with_source(error)
-        })
+        .map_err(bad_url)
+}
+
+/// A base URL that makes no request.
+pub(super) fn bad_url(error: http::Error) -> ProviderError {
+    ProviderError::new(ProviderErrorKind::Failed)
+        .with_message("the provider's base URL is not valid")
+        .with_source(error)
+}
+
+/// Takes out what the server or the model does not take.
+fn leave_out(
+    dialect: &Dialect,
+    model: &str,
+    members: &mut Members,
+    dropped: &mut Dropped,
+) -> Result<(), ProviderError> {
+    let asks_for_audio = members
+        .find("modalities")
+        .is_some_and(|it| it.contains("\"audio\""));
+    let refused = dialect.refused.iter().find(|name| {
+        let audio = **name == "audio" && asks_for_audio;
+        audio || members.find(name).is_some()
+    });
+    if let Some(name) = refused {
+        return Err(ProviderError::new(ProviderErrorKind::UnsupportedParameter).with_param(*name));
+    }
+    for name in dialect.silent {
+        members.remove(name);
+    }
+    for name in &*dialect.dropped {
+        let given = members.find(name).is_some();
+        members.remove(name);
+        if given {
+            dropped.hint(*name);
+        }
+    }
+    let word: Option<String> = members.read("reasoning_effort").ok().flatten();
+    let effort = word.as_deref().and_then(Effort::parse);
+    let traits = (dialect.models)(model);
+    for (name, default, taken) in [
+        ("temperature", 1.0, traits.sampling),
+        ("top_p", 1.0, traits.sampling),
+        ("frequency_penalty", 0.0, traits.stop),
+        ("presence_penalty", 0.0, traits.stop),
+    ] {
+        let given: Option<f64> = members.read(name).ok().flatten();
+        // What the model does anyway, it takes, too.
+        let differs = given.is_some_and(|given| (given - default).abs() > f64::EPSILON);
+        if differs && !taken.holds(effort) {
+            members.remove(name);
+            dropped.hint(name);
+        }
+    }
+    if members.find("stop").is_some() && !traits.stop.holds(effort) {
+        members.remove("stop");
+        dropped.hint("stop");
+    }
+    if let Some(asked) = effort {
+        match traits.effort(asked) {
+            Some(known) if known == asked => {}
+            Some(known) => members.set("reasoning_effort", json::string(model::word(known))),
+            None => {
+                members.remove("reasoning_effort");
+                dropped.hint("reasoning_effort");
+            }
+        }
+    }
+    let tier: Option<String> = members.read("service_tier").ok().flatten();
+    if let (Some(known), Some(tier)) = (dialect.tiers, tier)
+        && !known.contains(&&*tier)
+    {
+        members.remove("service_tier");
+        if tier != "auto" {
+            dropped.hint("service_tier");
+        }
+    }
+    Ok(())
 }
 
 /// Writes the output limit into the one member that the target takes it in.
@@ -130,37 +216,71 @@ fn ask_for_usage(members: &mut Members) -> Result<(), ProviderError> {
     Ok(())
 }
 
-/// Exchanges the role of `developer` messages; every other message keeps its bytes.
-fn rename_developers(members: &mut Members) -> Result<(), ProviderError> {
-    let messages: Vec<&RawValue> = members
-        .read("messages")
-        .map_err(unreadable)?
-        .unwrap_or_default();
-    if !messages.iter().any(|message| is_developer(message)) {
-        return Ok(());
+/// Exchanges the role of `developer` messages and takes names out, as the dialect wants it; every other message
+/// keeps its bytes.
+fn edit_messages(dialect: &Dialect, members: &mut Members) -> Result<(), ProviderError> {
+    #[derive(Deserialize)]
+    struct Head {
+        role: String,
+        name: Option<IgnoredAny>,
     }
-    let mut renamed = String::with_capacity(members.find("messages").map_or(0, str::len));
-    for message in messages {
-        renamed.push(if renamed.is_empty() { '[' } else { ',' });
-        if is_developer(message) {
-            let mut message = parse(message.get())?;
-            message.set("role", "\"system\"");
-            renamed.push_str(&text_of(&message)?);
-        } else {
-            renamed.push_str(message.get());
+    let becomes_system =
+        |head: &Head| dialect.developer_role == DeveloperRole::System && head.role == "developer";
+    edit_each(members, "messages", |raw| {
+        let Ok(head) = serde_json::from_str::<Head>(raw) else {
+            return Ok(None);
+        };
+        let loses_name = !dialect.names && head.name.is_some();
+        if !becomes_system(&head) && !loses_name {
+            return Ok(None);
         }
-    }
-    renamed.push(']');
-    members.set("messages", renamed);
-    Ok(())
+        let mut message = parse(raw)?;
+        if becomes_system(&head) {
+            message.set("role", "\"system\"");
+        }
+        if loses_name {
+            message.remove("name");
+        }
+        text_of(&message).map(Some)
+    })
 }
 
-fn is_developer(message: &RawValue) -> bool {
-    #[derive(Deserialize)]
-    struct Role {
-        role: String,
+/// Takes out whether functions are strict.
+fn relax_tools(members: &mut Members) -> Result<(), ProviderError> {
+    edit_each(members, "tools", |raw| {
+        let mut tool = parse(raw)?;
+        let Some(function) = tool.find("function") else {
+            return Ok(None);
+        };
+        let mut function = parse(function)?;
+        if !function.remove("strict") {
+            return Ok(None);
+        }
+        tool.set("function", text_of(&function)?);
+        text_of(&tool).map(Some)
+    })
+}
+
+/// Exchanges those items of a list for which `edit` gives another text.
+fn edit_each(
+    members: &mut Members,
+    name: &str,
+    edit: impl Fn(&str) -> Result<Option<String>, ProviderError>,
+) -> Result<(), ProviderError> {
+    let items: Vec<&RawValue> = members.read(name).map_err(unreadable)?.unwrap_or_default();
+    let edited: Result<Vec<_>, _> = items.iter().map(|item| edit(item.get())).collect();
+    let edited = edited?;
+    if edited.iter().all(Option::is_none) {
+        return Ok(());
     }
-    serde_json::from_str::<Role>(message.get()).is_ok_and(|message| message.role == "developer")
+    let mut text = String::with_capacity(members.find(name).map_or(0, str::len));
+    for (item, edited) in items.iter().zip(&edited) {
+        text.push(if text.is_empty() { '[' } else { ',' });
+        text.push_str(edited.as_deref().unwrap_or(item.get()));
+    }
+    text.push(']');
+    members.set(name, text);
+    Ok(())
 }
 
 fn parse(object: &str) -> Result<Members, ProviderError> {

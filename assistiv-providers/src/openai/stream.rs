@@ -216,22 +216,12 @@ impl Decoder for StreamDecoder {
 
     fn finish(&mut self, out: &mut Output) -> Result<(), ProviderError> {
         match self.page.content() {
-            Some(page) => Err(page_error(page)),
+            // xAI may answer a streaming request with 200 and an error as JSON.
+            Some(page) => Err(classify::page(page)),
             _ if self.stage == Stage::Done => Ok(()),
             _ if self.stage == Stage::Tail && self.answer.derives() => self.close(out),
             _ => self.end(out),
         }
-    }
-}
-
-/// xAI may answer a streaming request with 200 and an error as JSON.
-pub(super) fn page_error(page: &[u8]) -> ProviderError {
-    let error = Members::parse_trusted(Bytes::copy_from_slice(page))
-        .is_ok_and(|body| body.find("error").is_some_and(classify::is_error));
-    if error {
-        classify::body(page)
-    } else {
-        ProviderError::new(Kind::Malformed)
     }
 }
 

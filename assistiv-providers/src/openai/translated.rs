@@ -1,7 +1,7 @@
-//! Callers of other dialects: conversations written as chat completions, and answers read into neutral events.
+//! Callers of other dialects on servers without a Responses API: conversations written as chat completions, and answers read into neutral events.
 //!
 //! OpenAI API reference, "Create chat completion", "The chat completion object" and "The chat completion chunk
-//! object"; xAI API reference, "Chat completions" (all read on 2026-11-23).
+//! object", read on 2026-11-23.
 
 mod events;
 mod messages;
@@ -19,7 +19,6 @@ use self::events::Events;
 use super::answer::malformed;
 use super::classify;
 use super::dialect::Dialect;
-use super::stream::page_error;
 use crate::page::Page;
 
 /// The longest body.
@@ -92,7 +91,7 @@ impl Decoder for StreamDecoder {
 
     fn finish(&mut self, out: &mut Output) -> Result<(), ProviderError> {
         match self.page.content() {
-            Some(page) => Err(page_error(page)),
+            Some(page) => Err(classify::page(page)),
             None => self.events.end(out),
         }
     }

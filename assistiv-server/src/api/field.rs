@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use assistiv_core::auth::{KeyScope, KeyScopes};
-use assistiv_core::billing::Period;
+use assistiv_core::billing::{LongContext, Period, Rate, Rates};
 use assistiv_core::json::RawObject;
 use assistiv_core::money::{DisplayUnits, NanoUsd, Tokens};
 use assistiv_core::routing::ModelSlug;
@@ -173,6 +173,49 @@ pub(super) fn entry_metadata(json: &str) -> Read<RawObject> {
 /// An object of at most 16 KiB, kept on an end user.
 pub(super) fn user_metadata(json: &str) -> Read<RawObject> {
     object_within(16 << 10, json)
+}
+
+/// Rates of a price by bucket, and the fixed amount of a call.
+pub(super) fn rates(json: &str) -> Read<(Rates, NanoUsd)> {
+    let mut members = object(json)?;
+    let per_call = match members.remove("per_call") {
+        Some(amount) if !amount.is_null() => {
+            usd(amount.get()).map_err(|message| format!("`per_call` {message}"))?
+        }
+        _ => NanoUsd::ZERO,
+    };
+    for (bucket, rate) in &members {
+        if !rate.is_null() {
+            rate.read::<Rate>()
+                .map_err(|error| format!("`{bucket}` {error}"))?;
+        }
+    }
+    let text = serde_json::to_string(&members).map_err(|error| error.to_string())?;
+    let rates = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+    Ok((rates, per_call))
+}
+
+/// Rates that stand in for others when a prompt is long.
+pub(super) fn long_context(json: &str) -> Read<LongContext> {
+    let members = object(json)?;
+    let known = ["above_input_tokens", "rates"];
+    if members.keys().any(|name| !known.contains(&name.as_str())) {
+        return Err("must be an object of `above_input_tokens` and `rates`".to_owned());
+    }
+    let above = members.get("above_input_tokens").map(|json| json.get());
+    let above = above.and_then(|json| integer(1, Tokens::MAX_INPUT.get())(json).ok());
+    let above_input_tokens = above
+        .and_then(|tokens| u64::try_from(tokens).ok())
+        .ok_or("must have an `above_input_tokens` of at least 1")?;
+    let (rates, per_call) = rates(members.get("rates").map_or("{}", |json| json.get()))
+        .map_err(|message| format!("`rates`: {message}"))?;
+    if !per_call.is_zero() {
+        return Err("`rates` must not have a `per_call`".to_owned());
+    }
+    Ok(LongContext {
+        above_input_tokens,
+        rates,
+    })
 }
 
 fn object_within(bytes_max: usize, json: &str) -> Read<RawObject> {

@@ -84,7 +84,7 @@ fn config(address: SocketAddr, dir: &std::path::Path, mock: &Mock) -> Result<Con
     let key = MasterKeyCipher::generate_key().context("no randomness is available")?;
     config.security.master_key = Some(STANDARD.encode(key.expose_secret()).into());
     config.security.outbound_allow = vec![Outbound::Host(mock.addr().ip().to_string())];
-    for slug in ["anthropic", "openai", "xai"] {
+    for slug in ["anthropic", "google", "openai", "xai"] {
         let provider = Provider {
             base_url: Some(mock.base_url()),
             ..Provider::default()
@@ -112,7 +112,7 @@ async fn seed(node: &Node, address: SocketAddr) -> Result<Demo, CliError> {
         .await
         .map_err(refused)?;
     let platform_id = platform.platform.id;
-    for provider in ["anthropic", "openai", "xai", "echo"] {
+    for provider in ["anthropic", "google", "openai", "xai", "echo"] {
         let command = CreateLlmConfig {
             provider: provider.parse().context("a provider's slug")?,
             api_key: SecretString::from(format!("demo-{provider}-key")),
@@ -207,7 +207,7 @@ platform       {platform_id}
 platform key   {platform_key}   (servers only)
 end user       {end_user_id}   (external id `{EXTERNAL_ID}`)
 end-user key   {end_user_key}   (may live in a browser)
-models         {count}, for example echo, gpt-4o-mini, claude-sonnet-5-5, grok-4.3 (GET /v1/models lists them)
+models         {count}, for example echo, gpt-4o-mini, claude-sonnet-5-5, gemini-3.8-flash, grok-4.3 (GET /v1/models lists them)
 
 Paste these lines into another terminal.
 

@@ -14,6 +14,9 @@ use tokio::sync::watch;
 /// Where Anthropic's clients put their key.
 pub(super) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
+/// Where Google's clients put theirs.
+pub(super) const GOOGLE_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
+
 const RECORDED_MAX: usize = 256;
 const RECORDED_BYTES_MAX: usize = 64 << 20;
 const MODELS_MAX: usize = 256;
@@ -125,7 +128,7 @@ impl Shared {
 
     pub(super) fn record(&self, parts: &Parts, body: &Bytes) {
         let mut headers = parts.headers.clone();
-        for name in [AUTHORIZATION, API_KEY] {
+        for name in [AUTHORIZATION, API_KEY, GOOGLE_KEY] {
             if let Some(key) = headers.get_mut(name) {
                 key.set_sensitive(true);
             }

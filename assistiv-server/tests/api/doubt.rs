@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use assistiv_core::billing::{
-    AccountKind, Amounts, BudgetLegs, ChargeFlags, EntryKind, EntrySource, LedgerEntry,
+    AccountKind, Amounts, BudgetLegs, ChargeFlags, EntryKind, EntrySource, LedgerEntry, Metered,
     SettleBatch, Sweep, UnconfirmedDelivery,
 };
-use assistiv_core::clock::{Clock, SystemClock};
+use assistiv_core::clock::{Clock, SystemClock, Timestamp};
 use assistiv_core::id::{EndUserId, EntryId, PlatformId};
 use assistiv_core::json::RawObject;
 use assistiv_core::money::NanoUsd;
@@ -33,7 +33,26 @@ pub(crate) async fn charge_with(
     app: &App,
     tenant: &Tenant,
     user: Option<&User>,
+    legs: [i64; 4],
+) -> String {
+    metered_charge(app, tenant, user, legs, None).await
+}
+
+/// A time a minute ago, by which calls of [`metered_charge`] have begun.
+pub(crate) fn later_than(call: &str) -> String {
+    let call: EntryId = call.parse().unwrap();
+    let (seconds, _) = call.as_uuid().get_timestamp().unwrap().to_unix();
+    let at = i64::try_from(seconds).unwrap() + 1;
+    Timestamp::from_micros(at * 1_000_000).to_string()
+}
+
+/// The same with the counts that it came from. The call began a minute ago.
+pub(crate) async fn metered_charge(
+    app: &App,
+    tenant: &Tenant,
+    user: Option<&User>,
     [wallet_usd, budget_usd, tokens, display]: [i64; 4],
+    metered: Option<Metered>,
 ) -> String {
     let ledger = &app.gateway.stores().ledger;
     let platform: PlatformId = tenant.id.parse().unwrap();
@@ -52,7 +71,7 @@ pub(crate) async fn charge_with(
         None => None,
     };
     let entry = LedgerEntry {
-        uid: EntryId::new(),
+        uid: a_minute_ago(),
         kind: EntryKind::Charge,
         source: EntrySource::Inference,
         platform_id: platform,
@@ -66,7 +85,7 @@ pub(crate) async fn charge_with(
         refers_to: None,
         flags: ChargeFlags::default(),
         posted_by: None,
-        metered: None,
+        metered,
         idempotency_key: None,
         reason: None,
         metadata: RawObject::new(),
@@ -88,6 +107,15 @@ pub(crate) async fn charge_with(
     };
     ledger.settle(&engine, &batch).await.unwrap();
     entry.uid.to_string()
+}
+
+/// The id of a call that began a minute ago.
+fn a_minute_ago() -> EntryId {
+    let (seconds, _) = Uuid::now_v7().get_timestamp().unwrap().to_unix();
+    let mut tail = [0; 10];
+    tail.copy_from_slice(&Uuid::new_v4().as_bytes()[..10]);
+    let id = uuid::Builder::from_unix_timestamp_millis((seconds - 60) * 1_000, &tail);
+    EntryId::from_uuid(id.into_uuid())
 }
 
 /// Sweeps every node, the gateway's own among them: it makes no calls any more.

@@ -11,6 +11,7 @@ mod charge;
 mod claude;
 mod client;
 mod clients;
+mod gemini;
 mod hygiene;
 mod logs;
 mod money;

@@ -20,7 +20,7 @@ pub(crate) fn config(dir: &std::path::Path, mock: &Mock, change: fn(&mut Config)
     config.server.listen = ([127, 0, 0, 1], 0).into();
     config.server.drain_delay = Duration::ZERO;
     config.security.outbound_allow = vec![Outbound::Network("127.0.0.1/32".parse().unwrap())];
-    for slug in ["anthropic", "openai", "xai"] {
+    for slug in ["anthropic", "google", "openai", "xai"] {
         let mut provider = Provider::default();
         provider.base_url = Some(mock.base_url());
         config.providers.insert(slug.to_owned(), provider);

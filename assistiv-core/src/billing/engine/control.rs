@@ -61,6 +61,7 @@ pub(super) async fn run(engine: Weak<Engine>, epoch: Arc<Epoch>) {
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
+            biased;
             () = closing.cancelled() => return,
             () = epoch.lost() => return,
             _ = tick.tick() => {}

@@ -23,6 +23,7 @@ pub(super) async fn run(
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
+            biased;
             () = closing.cancelled() => return,
             () = epoch.lost() => return,
             _ = tick.tick() => {}

@@ -11,10 +11,11 @@ use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
 use super::settling::{Ack, Operation, Settlement};
-use crate::auth::SweeperScope;
+use crate::auth::{Principal, SweeperScope};
 use crate::billing::ledger::{EntryKind, LedgerEntry};
 use crate::billing::store::{LateSettlement, LedgerStore};
 use crate::logs::Fate;
+use crate::money::NanoUsd;
 use crate::store::StoreError;
 
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
@@ -108,15 +109,29 @@ pub(super) async fn run(
     }
 }
 
+/// Settles, and says what the sweep has charged: that is what the call's row shows.
+async fn settled(
+    store: &dyn LedgerStore,
+    exact: &LedgerEntry,
+) -> Result<(LateSettlement, Option<NanoUsd>), StoreError> {
+    let outcome = store.settle_late(&SweeperScope::engine(), exact).await?;
+    let operator = Principal::local().operate();
+    let scope = operator
+        .map_err(StoreError::unavailable)?
+        .over(exact.platform_id);
+    let charge = store.charge(&scope, exact.uid).await?;
+    let on_wallet = charge.and_then(|charge| charge.wallet);
+    Ok((outcome, on_wallet.map(|(_, change)| change.negated())))
+}
+
 /// Gives back what must be tried again.
 async fn settle(store: &dyn LedgerStore, mut late: Late) -> Option<Late> {
-    let scope = SweeperScope::engine();
-    match store.settle_late(&scope, &late.exact).await {
-        Ok(LateSettlement::Uncharged) => None,
-        Ok(outcome) => {
+    match settled(store, &late.exact).await {
+        Ok((LateSettlement::Uncharged, _)) => None,
+        Ok((outcome, charged)) => {
             tracing::info!(log_id = %late.exact.uid, ?outcome, "settled late");
-            if let Some(fate) = &late.fate {
-                fate.billed();
+            if let (Some(fate), Some(charged)) = (&late.fate, charged) {
+                fate.billed_as(charged);
             }
             if let Some(ack) = late.ack.take() {
                 // Whoever waited may have left.

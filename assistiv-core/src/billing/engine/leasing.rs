@@ -266,10 +266,10 @@ impl LeaseLane {
             };
             match part.job {
                 Job::Return(done) => {
-                    part.slice.returned(grant, part.version);
+                    (part.slice).returned(part.request.give_back, grant, part.version);
                     answer(done);
                 }
-                Job::Check => part.slice.returned(grant, part.version),
+                Job::Check => part.slice.returned(Amounts::ZERO, grant, part.version),
                 Job::Ask(mut ask) => {
                     part.slice.leased(grant, part.version);
                     if grant.reset_due && !ask.was_reset && self.reset(account).await {
@@ -313,7 +313,7 @@ impl LeaseLane {
     /// A batch was applied and nobody knows what it granted: it is in the slots and not in memory.
     async fn forgotten(&self, work: &mut Work, parts: Vec<Part>) {
         for part in parts {
-            part.slice.reply_lost();
+            part.slice.reply_lost(part.request.give_back);
             self.recover(&part.slice).await;
             match part.job {
                 // What was returned was returned. The policy is not known: whoever asked for it is not told.
@@ -522,8 +522,7 @@ impl Part {
 
     /// The account is no more.
     fn gone(self) {
-        self.slice.forget_policy();
-        self.slice.lease_failed(Amounts::ZERO);
+        self.slice.gone(self.request.give_back);
     }
 }
 

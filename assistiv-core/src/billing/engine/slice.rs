@@ -34,6 +34,8 @@ struct SliceState {
     available: Amounts,
     reserved: Amounts,
     unflushed: Amounts,
+    /// Taken out, and not returned to the account yet: the slot still has it.
+    returning: Amounts,
     /// What the account had unleased at the last lease.
     free: Amounts,
     /// What other nodes held of it then.
@@ -142,6 +144,7 @@ impl Slice {
             available: Amounts::ZERO,
             reserved: Amounts::ZERO,
             unflushed: Amounts::ZERO,
+            returning: Amounts::ZERO,
             free: Amounts::ZERO,
             elsewhere: Amounts::ZERO,
             alone: Dimensions::NONE,
@@ -264,21 +267,35 @@ impl Slice {
     }
 
     /// What was returned has committed.
-    pub(crate) fn returned(&self, grant: &LeaseGrant, asked: PolicyVersion) {
-        self.lock().learn(grant, asked);
+    pub(crate) fn returned(&self, give_back: Amounts, grant: &LeaseGrant, asked: PolicyVersion) {
+        let mut state = self.lock();
+        state.returning = minus(state.returning, give_back);
+        state.learn(grant, asked);
     }
 
     /// A lease failed without effect: what it was to give back is here again.
     pub(crate) fn lease_failed(&self, give_back: Amounts) {
         let mut state = self.lock();
         state.changes += 1;
+        state.returning = minus(state.returning, give_back);
         state.available = plus(state.available, give_back);
         state.asking = false;
     }
 
-    /// A lease was applied, and what it granted is not known.
-    pub(crate) fn reply_lost(&self) {
+    /// The account is no more, nor what was to be given back to it.
+    pub(crate) fn gone(&self, give_back: Amounts) {
         let mut state = self.lock();
+        state.changes += 1;
+        state.returning = minus(state.returning, give_back);
+        state.forget_policy();
+        state.asking = false;
+    }
+
+    /// A lease was applied, with what it gave back; what it granted is not known.
+    pub(crate) fn reply_lost(&self, give_back: Amounts) {
+        let mut state = self.lock();
+        state.changes += 1;
+        state.returning = minus(state.returning, give_back);
         state.is_dirty = true;
         state.asking = false;
         state.forget_policy();
@@ -295,11 +312,12 @@ impl Slice {
         (state.is_dirty && quiet).then_some(Quiet(state.changes))
     }
 
-    /// What the slot holds, as it was read since `quiet`. Counts for nothing when the slice was used meanwhile.
+    /// What the slot holds, as it was read since `quiet`. Counts for nothing when the slice was used meanwhile. What
+    /// waits to be returned is still in the slot, and not at hand.
     pub(crate) fn recovered(&self, quiet: Quiet, slot: Amounts) {
         let mut state = self.lock();
         if state.changes == quiet.0 {
-            state.available = slot;
+            state.available = minus(slot, state.returning);
             state.is_dirty = false;
         }
     }
@@ -425,6 +443,20 @@ impl Slice {
         plus(plus(state.available, state.reserved), state.unflushed)
     }
 
+    /// What is at hand or held by calls: never more than the slot.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn spendable(&self) -> Amounts {
+        let state = self.lock();
+        plus(state.available, state.reserved)
+    }
+
+    /// What is at hand, and what calls hold or owe.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn parts(&self) -> (Amounts, Amounts) {
+        let state = self.lock();
+        (state.available, plus(state.reserved, state.unflushed))
+    }
+
     fn lock(&self) -> MutexGuard<'_, SliceState> {
         // No method panics while it holds the lock, and each leaves the state whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -482,6 +514,7 @@ impl SliceState {
         let amounts = what(self);
         self.changes += 1;
         self.available = minus(self.available, amounts);
+        self.returning = plus(self.returning, amounts);
         // From here on another node may have it.
         self.alone = Dimensions::NONE;
         amounts

@@ -85,6 +85,24 @@ impl Payer {
         })
     }
 
+    /// A payer of these accounts, whoever they belong to.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn of_accounts(
+        billing: &Billing,
+        payers: &crate::testing::fixtures::Payers,
+    ) -> Self {
+        let epoch = billing.engine().epoch();
+        Self {
+            platform_id: payers.platform_id,
+            end_user_id: payers.end_user_id,
+            wallet: epoch.slice(payers.wallet),
+            budget: payers.budget.map(|account| epoch.slice(account)),
+            markup: Markup::NONE,
+            shows_money: true,
+            epoch,
+        }
+    }
+
     /// Both sides or neither.
     pub(super) fn reserve(&self, legs: &Legs) -> Result<(Share, Share), Side> {
         self.both(legs, Slice::reserve)

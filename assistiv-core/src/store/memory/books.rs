@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::acts::StoredOutcome;
 use super::controls::Controls;
 use super::events::Outbox;
+use super::prices::{Compensations, Reratings};
 use crate::billing::{
     AccountAudit, AccountKind, AccountPolicy, Amounts, Blocked, BudgetRecord, ControlOp, Decision,
     Dimensions, DisplayReset, LedgerEntry, Limits, Overflow, Unconfirmed, Wallet, Watch,
@@ -26,6 +27,8 @@ pub(super) struct Books {
     pub(super) controls: Controls,
     /// Charges whose delivery cannot be proved.
     pub(super) unconfirmed: BTreeMap<EntryId, Unconfirmed>,
+    pub(super) compensations: Compensations,
+    pub(super) reratings: Reratings,
     ledger: Vec<LedgerEntry>,
     positions: HashMap<EntryId, usize>,
 }

@@ -49,10 +49,14 @@ impl State {
 impl Books {
     /// What entries that refer to another one have changed together.
     pub(super) fn changes_since(&self, uid: EntryId) -> Result<Legs, StoreError> {
+        let rerated = match self.entry(uid) {
+            Some(charge) => self.compensated(charge, None)?,
+            None => Legs::ZERO,
+        };
         self.ledger()
             .iter()
             .filter(|entry| entry.refers_to == Some(uid))
-            .try_fold(Legs::ZERO, |sum, entry| sum.checked_add(entry.change()))
+            .try_fold(rerated, |sum, entry| sum.checked_add(entry.change()))
             .map_err(out_of_range)
     }
 }

@@ -8,13 +8,15 @@ use uuid::Uuid;
 use super::{MemoryStore, State, after};
 use crate::auth::{OperatorScope, PlatformScope, SweeperScope};
 use crate::billing::{
-    AccountAudit, ActContext, ActRefusal, Amounts, Applied, Budget, Control, EntriesOf,
-    EntryFilter, EntryKind, EntryWithBalance, Idempotency, Lane, LanePosition, LateSettlement,
-    LeaseBatch, LeaseGrant, LedgerAct, LedgerEntry, LedgerStore, NodeAudit, PostedCharge,
-    Resolution, Resolved, SettleBatch, Statement, StatementCursor, StatementPage, Sweep, Swept,
-    Unconfirmed, UnconfirmedDelivery, UnconfirmedFilter, Wallet,
+    AccountAudit, ActContext, ActRefusal, Amounts, Applied, Budget, CallInterval, ChargeHistory,
+    Compensation, Control, EntriesOf, EntryFilter, EntryKind, EntryWithBalance, Idempotency, Lane,
+    LanePosition, LateSettlement, LeaseBatch, LeaseGrant, LedgerAct, LedgerEntry, LedgerStore,
+    NodeAudit, PostedCharge, RerateReport, Rerating, Resolution, Resolved, SettleBatch, Statement,
+    StatementCursor, StatementPage, Sweep, Swept, Unconfirmed, UnconfirmedDelivery,
+    UnconfirmedFilter, Wallet,
 };
 use crate::id::{AccountId, BudgetId, EndUserId, EntryId, NodeId};
+use crate::money::NanoUsd;
 use crate::store::{Listed, Page, StoreError};
 
 #[async_trait]
@@ -228,6 +230,50 @@ impl LedgerStore for MemoryStore {
         state
             .books
             .resolve_unconfirmed(charge, resolution, context, idempotency, self.now())
+    }
+
+    async fn is_settling(
+        &self,
+        _scope: &OperatorScope,
+        interval: &CallInterval,
+    ) -> Result<bool, StoreError> {
+        Ok(self.lock().is_settling(interval, self.now()))
+    }
+
+    async fn begin_rerate(
+        &self,
+        _scope: &OperatorScope,
+        rerating: &Rerating,
+    ) -> Result<Result<Option<RerateReport>, ActRefusal>, StoreError> {
+        Ok(self.lock().books.begin_rerate(rerating))
+    }
+
+    async fn calls_charged(
+        &self,
+        _scope: &OperatorScope,
+        interval: &CallInterval,
+        besides: EntryId,
+        after: Option<EntryId>,
+        most: u32,
+    ) -> Result<Vec<ChargeHistory>, StoreError> {
+        let state = self.lock();
+        state.books.calls_charged(interval, besides, after, most)
+    }
+
+    async fn compensate(
+        &self,
+        _scope: &OperatorScope,
+        compensation: &Compensation,
+    ) -> Result<NanoUsd, StoreError> {
+        self.lock().compensate(compensation, self.now())
+    }
+
+    async fn finish_rerate(
+        &self,
+        _scope: &OperatorScope,
+        report: &RerateReport,
+    ) -> Result<RerateReport, StoreError> {
+        self.lock().books.finish_rerate(report)
     }
 
     async fn entries(

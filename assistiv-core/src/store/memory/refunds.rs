@@ -81,6 +81,7 @@ impl Books {
         let state = RefundState {
             debit,
             linked: &linked,
+            compensated: self.compensated(debit, None)?,
             budget: record.map(|record| (record, before)),
         };
         let decided = decide_refund(&state, refund, context, now);

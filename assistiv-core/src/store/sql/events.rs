@@ -5,7 +5,6 @@ use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryS
 
 use super::entities::event;
 use super::error::failed;
-use super::query::insert_rows;
 use super::{SqlStore, commit};
 use crate::auth::SweeperScope;
 use crate::events::{Event, EventCursor, EventStore, oldest_kept};
@@ -45,8 +44,6 @@ pub(super) async fn insert(
     txn: &DatabaseTransaction,
     events: impl IntoIterator<Item = Event>,
 ) -> Result<(), StoreError> {
-    let rows = events.into_iter().map(|event| event::row(&event)).collect();
-    insert_rows(txn, rows, Some(&event::kept()))
-        .await
-        .map_err(failed)
+    let rows: Vec<_> = events.into_iter().map(|event| event::row(&event)).collect();
+    event::NEW.run(txn, rows).await.map_err(failed)
 }

@@ -10,7 +10,8 @@ mod low_balance;
 mod nodes;
 mod read;
 mod refund;
-mod repeat;
+pub(super) mod repeat;
+mod rerate;
 mod reset;
 mod retirement;
 mod settle;
@@ -31,13 +32,15 @@ use super::error::{corrupt, failed};
 use super::query::{Sums, sum};
 use crate::auth::{OperatorScope, PlatformScope, SweeperScope};
 use crate::billing::{
-    AccountAudit, ActContext, ActRefusal, Amounts, Applied, Budget, Control, EntriesOf,
-    EntryFilter, EntryWithBalance, Idempotency, Lane, LanePosition, LateSettlement, LeaseBatch,
-    LeaseGrant, LedgerAct, LedgerEntry, LedgerStore, NodeAudit, PostedCharge, Resolution, Resolved,
-    SettleBatch, Statement, StatementCursor, StatementPage, Sweep, Swept, Unconfirmed,
-    UnconfirmedDelivery, UnconfirmedFilter, Wallet,
+    AccountAudit, ActContext, ActRefusal, Amounts, Applied, Budget, CallInterval, ChargeHistory,
+    Compensation, Control, EntriesOf, EntryFilter, EntryWithBalance, Idempotency, Lane,
+    LanePosition, LateSettlement, LeaseBatch, LeaseGrant, LedgerAct, LedgerEntry, LedgerStore,
+    NodeAudit, PostedCharge, RerateReport, Rerating, Resolution, Resolved, SettleBatch, Statement,
+    StatementCursor, StatementPage, Sweep, Swept, Unconfirmed, UnconfirmedDelivery,
+    UnconfirmedFilter, Wallet,
 };
 use crate::id::{AccountId, BudgetId, EndUserId, EntryId, NodeId};
+use crate::money::NanoUsd;
 use crate::store::{Listed, Page, StoreError};
 
 #[async_trait]
@@ -212,6 +215,50 @@ impl LedgerStore for SqlStore {
         idempotency: Option<Idempotency>,
     ) -> Result<Result<Resolved, ActRefusal>, StoreError> {
         unconfirmed::resolve(self, scope, charge, resolution, context, idempotency).await
+    }
+
+    async fn is_settling(
+        &self,
+        scope: &OperatorScope,
+        interval: &CallInterval,
+    ) -> Result<bool, StoreError> {
+        rerate::is_settling(self, scope, interval).await
+    }
+
+    async fn begin_rerate(
+        &self,
+        scope: &OperatorScope,
+        rerating: &Rerating,
+    ) -> Result<Result<Option<RerateReport>, ActRefusal>, StoreError> {
+        self.retrying(|| rerate::begin(self, scope, rerating)).await
+    }
+
+    async fn calls_charged(
+        &self,
+        scope: &OperatorScope,
+        interval: &CallInterval,
+        besides: EntryId,
+        after: Option<EntryId>,
+        most: u32,
+    ) -> Result<Vec<ChargeHistory>, StoreError> {
+        rerate::calls_charged(self, scope, interval, besides, after, most).await
+    }
+
+    async fn compensate(
+        &self,
+        scope: &OperatorScope,
+        compensation: &Compensation,
+    ) -> Result<NanoUsd, StoreError> {
+        self.retrying(|| rerate::compensate(self, scope, compensation))
+            .await
+    }
+
+    async fn finish_rerate(
+        &self,
+        scope: &OperatorScope,
+        report: &RerateReport,
+    ) -> Result<RerateReport, StoreError> {
+        self.retrying(|| rerate::finish(self, scope, report)).await
     }
 
     async fn entries(

@@ -11,11 +11,13 @@ mod m20261123_000004_nodes;
 mod m20261123_000005_events;
 mod m20261123_000008_postgres;
 mod m20261123_000009_changes;
+mod m20261123_000020_prices;
+mod m20261123_000021_rerating;
 
 use std::collections::HashSet;
 
 use sea_orm::sea_query::{ColumnDef, Order, Query};
-use sea_orm::{ConnectionTrait, DatabaseConnection};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr};
 use sea_orm_migration::{MigrationTrait, MigratorTrait, SchemaManager};
 
 use super::error::failed;
@@ -42,6 +44,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000005_events::Migration),
             Box::new(m20261123_000008_postgres::Migration),
             Box::new(m20261123_000009_changes::Migration),
+            Box::new(m20261123_000020_prices::Migration),
+            Box::new(m20261123_000021_rerating::Migration),
         ]
     }
 }
@@ -124,6 +128,33 @@ async fn state<M: MigratorTrait>(
         pending: without(&known, &applied),
         unknown: without(&applied, &known),
     })
+}
+
+/// Refuses every change of rows that are there: what was written down stays.
+async fn append_only(manager: &SchemaManager<'_>, table: &str) -> Result<(), DbErr> {
+    let refuse = format!("{table} is append only");
+    let statements = match manager.get_database_backend() {
+        DbBackend::Sqlite => ["UPDATE", "DELETE"].map(|change| {
+            let name = change.to_lowercase();
+            format!(
+                "CREATE TRIGGER {table}_no_{name} BEFORE {change} ON {table}
+                 BEGIN SELECT RAISE(ABORT, '{refuse}'); END"
+            )
+        }),
+        // The function has the ledger's name in it, and tells it to whoever changes another table.
+        _ => [("UPDATE OR DELETE", "ROW"), ("TRUNCATE", "STATEMENT")].map(|(change, each)| {
+            let name = each.to_lowercase();
+            format!(
+                "CREATE TRIGGER {table}_no_{name} BEFORE {change} ON {table}
+                 FOR EACH {each} EXECUTE FUNCTION billing_ledger_refuse()"
+            )
+        }),
+    };
+    for statement in statements {
+        let connection = manager.get_connection();
+        connection.execute_unprepared(&statement).await?;
+    }
+    Ok(())
 }
 
 // Columns by type, for the migrations: `NOT NULL` unless the name says otherwise.

@@ -6,7 +6,7 @@ fn body(dialect: &Dialect, request: &str, upstream: Upstream<'_>) -> String {
     let request =
         InferenceRequest::parse(Operation::ChatCompletions, request.to_owned().into()).unwrap();
     let sent = encode(dialect, &request, upstream).unwrap();
-    String::from_utf8(sent.into_body().into()).unwrap()
+    String::from_utf8(sent.request.into_body().into()).unwrap()
 }
 
 const MESSAGES: &str = r#""messages":[{"role":"user","content":"x"}]"#;
@@ -114,7 +114,7 @@ fn xai_gets_system_messages_and_no_logit_bias() {
     );
     let expected = concat!(
         r#"{"model":"m","messages":[{"role": "user" ,"content":"x"},"#,
-        r#"{"content":"y","role":"system"},{"role":"system","name":"n"}]}"#
+        r#"{"content":"y","role":"system"},{"role":"system"}]}"#
     );
     // Members of a renamed message keep their bytes; the space around them goes.
     assert_eq!(body(&Dialect::xai(), request, upstream("m")), expected);
@@ -129,7 +129,9 @@ fn a_stream_is_asked_for_unpacked() {
     let request = request(
         &json!({ "model": "m", "stream": true, "messages": [{ "role": "user", "content": "x" }] }),
     );
-    let sent = encode(&Dialect::openai(), &request, upstream("m")).unwrap();
+    let sent = encode(&Dialect::openai(), &request, upstream("m"))
+        .unwrap()
+        .request;
     let header = |name: &str| sent.headers()[name].to_str().unwrap().to_owned();
     assert_eq!(sent.method(), http::Method::POST);
     assert_eq!(sent.uri(), "https://api.example.com/v1/chat/completions");
@@ -146,4 +148,81 @@ fn a_stream_is_asked_for_unpacked() {
             .kind(),
         ProviderErrorKind::Failed
     );
+}
+
+/// What is sent for a model, and what is left out.
+fn sent(dialect: &Dialect, model: &str, members: Value) -> (Value, Vec<String>) {
+    let mut body = json!({ "model": "m", "messages": [{ "role": "user", "content": "x" }] });
+    let members = members.as_object().unwrap().clone();
+    body.as_object_mut().unwrap().extend(members);
+    let encoded = encode(dialect, &request(&body), upstream(model)).unwrap();
+    let dropped = encoded.dropped.names().map(str::to_owned).collect();
+    let body = serde_json::from_slice(encoded.request.body()).unwrap();
+    (body, dropped)
+}
+
+#[test]
+fn each_model_gets_what_it_takes() {
+    let all = json!({ "temperature": 0.5, "top_p": 1, "stop": "x", "presence_penalty": 0, "frequency_penalty": 1 });
+    let taken = |dialect: &Dialect, model: &str, effort: Option<&str>| {
+        let mut members = all.clone();
+        if let Some(effort) = effort {
+            members["reasoning_effort"] = effort.into();
+        }
+        sent(dialect, model, members).1
+    };
+    let (openai, xai) = (Dialect::openai(), Dialect::xai());
+    let none: [&str; 0] = [];
+    assert_eq!(taken(&openai, "gpt-4o", None), none);
+    assert_eq!(taken(&openai, "gpt-5.2", Some("none")), none);
+    let all_three = ["temperature", "frequency_penalty", "stop"];
+    assert_eq!(taken(&openai, "gpt-5.2", None), all_three);
+    assert_eq!(taken(&openai, "gpt-6-sol", Some("none")), all_three);
+    assert_eq!(taken(&xai, "grok-4.7", None), ["frequency_penalty", "stop"]);
+    assert_eq!(taken(&xai, "grok-4.20-0309-non-reasoning", None), none);
+    assert_eq!(
+        taken(&Dialect::compatible("local"), "gpt-6-sol", None),
+        none
+    );
+}
+
+#[test]
+fn xai_gets_what_it_knows() {
+    let xai = Dialect::xai();
+    let tool = |strict: bool| {
+        let mut function = json!({ "name": "f" });
+        if strict {
+            function["strict"] = true.into();
+        }
+        json!([{ "type": "function", "function": function }])
+    };
+    let members = json!({
+        "store": true, "metadata": { "a": "b" }, "prompt_cache_key": "k", "verbosity": "low",
+        "reasoning_effort": "max", "service_tier": "flex", "tools": tool(true), "user": "u",
+        "messages": [{ "role": "user", "content": "x", "name": "n" }],
+    });
+    let (body, dropped) = sent(&xai, "grok-4.5", members.clone());
+    let expected = json!({
+        "model": "grok-4.5", "reasoning_effort": "high", "tools": tool(false), "user": "u",
+        "messages": [{ "role": "user", "content": "x" }],
+    });
+    assert_eq!(body, expected);
+    assert_eq!(dropped, ["verbosity", "service_tier"]);
+    let mut whole = members;
+    whole["model"] = "m".into();
+    let encoded = encode(&xai, &request(&whole), upstream("grok-4.5")).unwrap();
+    assert_eq!(encoded.request.headers()["x-grok-conv-id"], "k");
+    let (_, dropped) = sent(&xai, "grok-build-0.1", json!({ "reasoning_effort": "low" }));
+    assert_eq!(dropped, ["reasoning_effort"]);
+    for (members, param) in [
+        (json!({ "web_search_options": {} }), "web_search_options"),
+        (json!({ "modalities": ["text", "audio"] }), "audio"),
+    ] {
+        let mut body = json!({ "model": "m", "messages": [{ "role": "user", "content": "x" }] });
+        let members = members.as_object().unwrap().clone();
+        body.as_object_mut().unwrap().extend(members);
+        let error = encode(&xai, &request(&body), upstream("m")).unwrap_err();
+        assert_eq!(error.kind(), ProviderErrorKind::UnsupportedParameter);
+        assert_eq!(error.param(), Some(param));
+    }
 }

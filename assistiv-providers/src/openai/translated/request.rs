@@ -63,7 +63,7 @@ impl Writer<'_> {
     /// Sets what the server may refuse; then it is left out.
     fn hint(&mut self, name: &'static str, value: Option<impl Into<Value>>, taken: bool) {
         let Some(value) = value else { return };
-        if taken && !self.dialect.untaken.contains(&name) {
+        if taken {
             self.set(name, value);
         } else {
             self.dropped.hint(name);
@@ -111,7 +111,7 @@ impl Writer<'_> {
         let effort = conversation
             .effort
             .filter(|effort| thinks || *effort != Effort::None)
-            .map(|effort| word_of(effort, self.target.upstream_model()));
+            .map(word_of);
         self.hint("reasoning_effort", effort, thinks);
         let tier = conversation.service_tier.as_deref();
         self.hint("service_tier", tier, true);
@@ -135,7 +135,7 @@ impl Writer<'_> {
                 function["description"] = (&**description).into();
             }
             if let Some(strict) = tool.strict
-                && !self.dialect.untaken.contains(&"strict")
+                && self.dialect.names
             {
                 function["strict"] = strict.into();
             }
@@ -199,20 +199,11 @@ fn schema(raw: Option<&RawValue>, param: &str) -> Result<Value, ProviderError> {
     }
 }
 
-/// The step that a model knows. Steps came and went: all models that think know the three in the middle.
-fn word_of(effort: Effort, model: &str) -> &'static str {
-    let later = [
-        "gpt-5.2", "gpt-5.3", "gpt-5.4", "gpt-5.5", "gpt-5.6", "gpt-6",
-    ];
+/// The step that every model which thinks knows.
+fn word_of(effort: Effort) -> &'static str {
     match effort {
-        Effort::None if model.starts_with("gpt-5.") => "none",
-        Effort::None | Effort::Minimal if model.starts_with("gpt-5-") || model == "gpt-5" => {
-            "minimal"
-        }
         Effort::None | Effort::Minimal | Effort::Low => "low",
         Effort::Medium => "medium",
-        Effort::High => "high",
-        Effort::Xhigh | Effort::Max if later.iter().any(|it| model.starts_with(it)) => "xhigh",
-        Effort::Xhigh | Effort::Max => "high",
+        Effort::High | Effort::Xhigh | Effort::Max => "high",
     }
 }

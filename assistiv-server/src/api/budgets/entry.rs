@@ -117,7 +117,7 @@ impl Leg {
             // A debit is shown as the magnitude of what was used.
             EntryKind::Debit | EntryKind::Charge => self.change.saturating_neg(),
             // A limit that went away changed by no amount; `metadata.changes` names it.
-            EntryKind::Adjustment if max_after.is_none() => 0,
+            EntryKind::Adjustment if max_after.is_none() && self.limit_change != 0 => 0,
             _ => self.change,
         };
         ShownLeg {

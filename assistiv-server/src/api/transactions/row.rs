@@ -129,7 +129,7 @@ impl<'a> Plain<'a> {
             reason: entry.reason.as_deref(),
             // A charge and its log row share their id.
             log_id: (entry.kind == EntryKind::Charge).then_some(entry.uid),
-            reversed_transaction_id: entry.refers_to.map(shown),
+            reversed_transaction_id: entry.reverses().map(shown),
             created_at: entry.created_at,
         }
     }

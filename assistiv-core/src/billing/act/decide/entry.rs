@@ -111,7 +111,7 @@ impl Decision {
                 reason: entry.reason.clone(),
                 metadata: entry.metadata.clone(),
                 idempotency_key: entry.idempotency_key.clone(),
-                refers_to: entry.refers_to,
+                refers_to: entry.reverses(),
                 created_at: entry.created_at,
             }
         };

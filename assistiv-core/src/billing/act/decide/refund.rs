@@ -1,9 +1,10 @@
 //! The rules of refunds: no leg gives back more than it took.
 
 use super::super::{ActContext, ActRefusal, Decision, Refund, RefundState};
-use crate::billing::amounts::{Amounts, Dimension};
+use crate::billing::amounts::{Amounts, Dimension, Legs};
 use crate::billing::ledger::{BudgetLegs, EntryKind, LedgerEntry};
 use crate::billing::price::round;
+use crate::billing::rerate::UsdLeg;
 use crate::clock::Timestamp;
 use crate::json::RawObject;
 use crate::money::{DisplayUnits, NanoUsd, Tokens, parse_scaled};
@@ -27,7 +28,7 @@ pub fn decide_refund(
     if !matches!(debit.kind, EntryKind::Charge | EntryKind::Debit) {
         return Err(ActRefusal::TransactionNotFound);
     }
-    let charged = Charged::of(debit, state.linked)?;
+    let charged = Charged::of(debit, state.linked, state.compensated)?;
     let covered = charged.covered_by(refund)?;
     let to_wallet = charged.wallet_share(refund, covered)?;
     if covered.is_zero() && to_wallet.is_zero() {
@@ -85,8 +86,8 @@ pub fn decide_refund(
     })
 }
 
-/// What a debit took with its correction, and what refunds have given back of it. Magnitudes.
-struct Charged {
+/// What a debit took with its correction and by re-rating, and what refunds have given back of it. Magnitudes.
+pub(super) struct Charged {
     wallet: NanoUsd,
     budget: Amounts,
     /// What refunds cover on the budget's legs, whether or not they could move it.
@@ -98,10 +99,15 @@ struct Charged {
 }
 
 impl Charged {
-    fn of(debit: &LedgerEntry, linked: &[LedgerEntry]) -> Result<Self, ActRefusal> {
+    /// `compensated` is what re-ratings have given back.
+    pub(super) fn of(
+        debit: &LedgerEntry,
+        linked: &[LedgerEntry],
+        compensated: Legs,
+    ) -> Result<Self, ActRefusal> {
         let mut charged = Self {
-            wallet: NanoUsd::ZERO,
-            budget: Amounts::ZERO,
+            wallet: compensated.wallet.negated(),
+            budget: compensated.budget.negated(),
             refunded: Amounts::ZERO,
             to_wallet: NanoUsd::ZERO,
             shares: NanoUsd::ZERO,
@@ -131,6 +137,14 @@ impl Charged {
                 .map_err(|_| ActRefusal::OutOfRange)?;
         }
         Ok(charged)
+    }
+
+    /// What stands on a leg, and what refunds have given back of it.
+    pub(super) fn usd(&self, leg: UsdLeg) -> (NanoUsd, NanoUsd) {
+        match leg {
+            UsdLeg::Wallet => (self.wallet, self.to_wallet),
+            UsdLeg::Budget => (self.budget.usd, self.refunded.usd),
+        }
     }
 
     /// What a refund covers on the budget's legs.
@@ -294,6 +308,7 @@ mod tests {
             metadata: RawObject::new(),
         };
         let state = RefundState {
+            compensated: Legs::ZERO,
             debit,
             linked,
             budget: None,

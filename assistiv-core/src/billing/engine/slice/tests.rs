@@ -75,7 +75,7 @@ fn one_call_at_a_time_takes_the_rest_and_only_alone() {
     leased(&slice, &with(0, 0));
     let last = slice.reserve_rest(usd(50)).unwrap();
     assert!(last.is_last && last.amounts == usd(10));
-    slice.lease_failed(usd(5));
+    slice.returned(Amounts::ZERO, &grant(5), slice.policy_version());
     assert!(slice.reserve_rest(usd(50)).is_err(), "one is in flight");
     slice.release(last);
     let whole = slice.reserve_rest(usd(15)).unwrap();
@@ -105,7 +105,7 @@ fn a_lost_grant_is_found_again_when_nothing_is_in_flight() {
     let slice = Slice::new(ACCOUNT);
     leased(&slice, &grant(10));
     let held = slice.reserve(usd(4)).unwrap();
-    slice.reply_lost();
+    slice.reply_lost(Amounts::ZERO);
     assert!(slice.quiet_and_dirty().is_none(), "a call has some of it");
     slice.release(held);
     let quiet = slice.quiet_and_dirty().unwrap();
@@ -115,6 +115,24 @@ fn a_lost_grant_is_found_again_when_nothing_is_in_flight() {
     slice.recovered(slice.quiet_and_dirty().unwrap(), usd(30));
     assert_eq!(slice.view().available, usd(30));
     assert!(!slice.is_dirty());
+}
+
+/// A recall came while the reply was lost: what it took out waits for the lane, and is still in the slot.
+#[test]
+fn what_waits_to_be_returned_is_not_found_again() {
+    let slice = Slice::new(ACCOUNT);
+    leased(&slice, &grant(10));
+    let taken = slice.take_all();
+    slice.reply_lost(Amounts::ZERO);
+    slice.recovered(slice.quiet_and_dirty().unwrap(), usd(30));
+    assert_eq!(slice.view().available, usd(20));
+    slice.returned(taken, &grant(0), slice.policy_version());
+    assert_eq!(slice.view().available, usd(20));
+    // One that was returned without anybody knowing is not in the slot any more.
+    let taken = slice.take_all();
+    slice.reply_lost(taken);
+    slice.recovered(slice.quiet_and_dirty().unwrap(), usd(5));
+    assert_eq!(slice.view().available, usd(5));
 }
 
 #[test]
@@ -166,7 +184,7 @@ impl Account {
         };
         match request.asks() {
             true => leased(slice, &grant),
-            false => slice.returned(&grant, slice.policy_version()),
+            false => slice.returned(request.give_back, &grant, slice.policy_version()),
         }
         granted
     }

@@ -1,7 +1,10 @@
 //! `billing_accounts`.
 
 use sea_orm::QueryOrder;
+use std::sync::LazyLock;
+
 use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::OnConflict;
 
 use crate::auth::{OperatorScope, PlatformScope, SweeperScope};
 use crate::billing::{AccountKind, AccountPolicy, Amounts, Blocked, Dimensions, Limits};
@@ -11,6 +14,7 @@ use crate::id::{AccountId, BudgetId, WalletId};
 use crate::money::{NanoUsd, Tokens};
 use crate::store::StoreError;
 use crate::store::sql::error::corrupt;
+use crate::store::sql::query::Inserts;
 
 /// A row.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -125,3 +129,25 @@ impl Model {
         })
     }
 }
+
+/// Writes what changes of accounts: an insert of rows that exist, because it updates many of them in
+/// one statement.
+pub(in crate::store::sql) static CHANGE: LazyLock<Inserts<ActiveModel>> = LazyLock::new(|| {
+    let changed = OnConflict::column(Column::Id)
+        .update_columns([
+            Column::FreeUsd,
+            Column::FreeTokens,
+            Column::FreeDisplay,
+            Column::Enforce,
+            Column::Blocked,
+            Column::Armed,
+            Column::LowUsd,
+            Column::LowTokens,
+            Column::LowAfter,
+            Column::PeriodEnd,
+            Column::Version,
+            Column::UpdatedAt,
+        ])
+        .to_owned();
+    Inserts::new(changed).numbered()
+});

@@ -1,5 +1,7 @@
 //! `billing_outbox`: events, written with their causes.
 
+use std::sync::LazyLock;
+
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Cond, OnConflict};
 use sea_orm::{QueryOrder, Set};
@@ -10,6 +12,7 @@ use crate::events::{Event, EventCursor, EventId};
 use crate::id::PlatformId;
 use crate::store::StoreError;
 use crate::store::sql::error::corrupt;
+use crate::store::sql::query::Inserts;
 
 /// A row.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -72,6 +75,5 @@ pub fn row(event: &Event) -> ActiveModel {
 }
 
 /// An event that was told is not told again.
-pub fn kept() -> OnConflict {
-    OnConflict::column(Column::EventId).do_nothing().to_owned()
-}
+pub(in crate::store::sql) static NEW: LazyLock<Inserts<ActiveModel>> =
+    LazyLock::new(|| Inserts::new(OnConflict::column(Column::EventId).do_nothing().to_owned()));

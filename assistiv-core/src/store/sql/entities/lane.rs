@@ -1,10 +1,13 @@
 //! `billing_lanes`: where each writer queue of a node stands.
 
 use sea_orm::QueryOrder;
+use std::sync::LazyLock;
+
 use sea_orm::entity::prelude::*;
 
 use crate::auth::SweeperScope;
 use crate::id::NodeId;
+use crate::store::sql::query::Inserts;
 
 /// A lane that takes batches.
 pub const OPEN: i16 = 0;
@@ -37,3 +40,7 @@ impl Entity {
             .order_by_asc(Column::Lane)
     }
 }
+
+/// Lanes of a node that has just registered.
+pub(in crate::store::sql) static NEW: LazyLock<Inserts<ActiveModel>> =
+    LazyLock::new(|| Inserts::new(None));

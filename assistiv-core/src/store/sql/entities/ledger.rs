@@ -1,5 +1,7 @@
 //! `billing_ledger`: append only.
 
+use std::sync::LazyLock;
+
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{QueryOrder, QuerySelect, SelectGetableTuple, Selector, Set};
@@ -15,6 +17,7 @@ use crate::json::RawObject;
 use crate::money::{Markup, NanoUsd};
 use crate::store::StoreError;
 use crate::store::sql::error::corrupt;
+use crate::store::sql::query::Inserts;
 
 /// A row.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -244,6 +247,10 @@ pub fn row(
         created_at: Set(now.as_micros()),
     })
 }
+
+/// Entries that are new.
+pub(in crate::store::sql) static POST: LazyLock<Inserts<ActiveModel>> =
+    LazyLock::new(|| Inserts::new(None));
 
 /// An entry that was posted before stays as it is.
 pub fn posted_before() -> OnConflict {

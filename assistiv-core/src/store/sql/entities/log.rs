@@ -1,6 +1,8 @@
 //! `logs`: one row for each model call.
 
 use sea_orm::Set;
+use std::sync::LazyLock;
+
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
 
@@ -13,6 +15,7 @@ use crate::logs::{BillingStatus, LogRow, LogStatus, RequestType};
 use crate::money::NanoUsd;
 use crate::store::StoreError;
 use crate::store::sql::error::corrupt;
+use crate::store::sql::query::Inserts;
 
 /// A row.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -154,10 +157,10 @@ pub fn row(log: &LogRow) -> Result<ActiveModel, StoreError> {
     })
 }
 
-/// The row that is there stays.
-pub fn kept() -> OnConflict {
-    OnConflict::column(Column::Id).do_nothing().to_owned()
-}
+/// Rows of which those that are there stay; the ids of the others are returned.
+pub(in crate::store::sql) static NEW: LazyLock<Inserts<ActiveModel>> = LazyLock::new(|| {
+    Inserts::new(OnConflict::column(Column::Id).do_nothing().to_owned()).returning(Column::Id)
+});
 
 fn count(number: i64) -> Result<u64, StoreError> {
     u64::try_from(number).map_err(|_| corrupt("a count of logs"))

@@ -5,11 +5,14 @@
 //! nulls.
 
 use sea_orm::Set;
+use std::sync::LazyLock;
+
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{ExprTrait, OnConflict};
 
 use crate::auth::{OperatorScope, PlatformScope, SweeperScope};
 use crate::logs::{LogRow, Sums, slot};
+use crate::store::sql::query::Inserts;
 
 /// Without end user and key.
 pub const NARROW: i16 = 0;
@@ -200,7 +203,10 @@ impl Change {
 }
 
 /// Adds rows to those that exist.
-pub fn added() -> OnConflict {
+pub(in crate::store::sql) static ADD: LazyLock<Inserts<ActiveModel>> =
+    LazyLock::new(|| Inserts::new(added()));
+
+fn added() -> OnConflict {
     let sum = |column: Column| {
         let old = Expr::col((Entity, column));
         (column, old.add(Expr::col(("excluded", column))))

@@ -1,5 +1,7 @@
 //! `billing_slots`: what nodes hold of accounts.
 
+use std::sync::LazyLock;
+
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{ExprTrait, OnConflict};
 use sea_orm::{QueryOrder, Set};
@@ -7,6 +9,7 @@ use sea_orm::{QueryOrder, Set};
 use crate::auth::{OperatorScope, SweeperScope};
 use crate::billing::Amounts;
 use crate::id::{AccountId, NodeId};
+use crate::store::sql::query::Inserts;
 
 /// A row.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -82,7 +85,10 @@ pub fn change(node: NodeId, account: AccountId, change: Amounts) -> ActiveModel 
 }
 
 /// Adds rows to those that exist.
-pub fn added() -> OnConflict {
+pub(in crate::store::sql) static ADD: LazyLock<Inserts<ActiveModel>> =
+    LazyLock::new(|| Inserts::new(added()));
+
+fn added() -> OnConflict {
     let sum = |column: Column| {
         let old = Expr::col((Entity, column));
         (column, old.add(Expr::col(("excluded", column))))

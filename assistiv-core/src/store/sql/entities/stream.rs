@@ -1,5 +1,7 @@
 //! `billing_streams`: calls whose answers are being delivered.
 
+use std::sync::LazyLock;
+
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{QueryOrder, Set};
@@ -9,6 +11,7 @@ use crate::billing::{Amounts, Legs, OpenStream};
 use crate::clock::Timestamp;
 use crate::id::{AccountId, EndUserId, EntryId, LogId, ModelId, NodeId, PlatformId, PriceId};
 use crate::money::NanoUsd;
+use crate::store::sql::query::Inserts;
 
 /// A row.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -127,7 +130,10 @@ pub const RENEWED: [Column; 11] = [
 ];
 
 /// A checkpoint is the same insert again.
-pub fn checkpointed() -> OnConflict {
+pub(in crate::store::sql) static OPEN: LazyLock<Inserts<ActiveModel>> =
+    LazyLock::new(|| Inserts::new(checkpointed()));
+
+fn checkpointed() -> OnConflict {
     OnConflict::column(Column::LogId)
         .update_columns(RENEWED)
         .to_owned()

@@ -1,5 +1,7 @@
 //! `billing_unconfirmed`: charges whose delivery cannot be proved.
 
+use std::sync::LazyLock;
+
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{QueryOrder, SelectTwo, Set};
@@ -11,6 +13,7 @@ use crate::clock::Timestamp;
 use crate::id::{EntryId, NodeId};
 use crate::store::StoreError;
 use crate::store::sql::error::corrupt;
+use crate::store::sql::query::Inserts;
 
 /// A row.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -106,6 +109,5 @@ pub fn row(uid: Uuid, node: NodeId, status: UnconfirmedStatus, now: Timestamp) -
 }
 
 /// What is listed stays as it is.
-pub fn kept() -> OnConflict {
-    OnConflict::column(Column::Uid).do_nothing().to_owned()
-}
+pub(in crate::store::sql) static NEW: LazyLock<Inserts<ActiveModel>> =
+    LazyLock::new(|| Inserts::new(OnConflict::column(Column::Uid).do_nothing().to_owned()));

@@ -14,7 +14,7 @@ use crate::id::{AccountId, NodeId};
 use crate::store::StoreError;
 use crate::store::sql::entities::{account, node, slot};
 use crate::store::sql::error::{corrupt, failed};
-use crate::store::sql::query::{IN_VALUES_MAX, insert_rows};
+use crate::store::sql::query::IN_VALUES_MAX;
 use crate::store::sql::{SqlStore, commit};
 
 /// Moves what is granted from accounts to the node's slots, and what is given back the other way.
@@ -73,9 +73,7 @@ pub(super) async fn lease(
     let mut rows: Vec<_> = accounts.into_values().collect();
     rows.sort_unstable_by_key(|row| (row.kind, row.id));
     write::accounts(&txn, rows, now).await?;
-    insert_rows(&txn, moves, Some(&slot::added()))
-        .await
-        .map_err(failed)?;
+    slot::ADD.run(&txn, moves).await.map_err(failed)?;
     commit(txn).await?;
     Ok(grants)
 }

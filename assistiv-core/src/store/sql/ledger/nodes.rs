@@ -16,7 +16,6 @@ use crate::id::{AccountId, NodeId};
 use crate::store::StoreError;
 use crate::store::sql::entities::{lane, ledger, node, slot, stream};
 use crate::store::sql::error::{conflict, failed};
-use crate::store::sql::query::insert_rows;
 use crate::store::sql::{SqlStore, commit};
 
 /// Registers a node with both lanes open at 0.
@@ -56,9 +55,7 @@ pub(super) async fn open(
         delivered_seq: Set(0),
         state: Set(lane::OPEN),
     });
-    insert_rows(&txn, lanes.into(), None)
-        .await
-        .map_err(failed)?;
+    lane::NEW.run(&txn, lanes.into()).await.map_err(failed)?;
     commit(txn).await?;
     Ok(NodeId(node.id))
 }

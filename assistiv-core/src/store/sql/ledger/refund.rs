@@ -3,7 +3,7 @@
 use sea_orm::{ColumnTrait, DatabaseTransaction, QueryFilter, QueryOrder, QuerySelect};
 
 use super::acts::{self, Done, Failure};
-use super::{reset, total, write};
+use super::{rerate, reset, total, write};
 use crate::auth::PlatformScope;
 use crate::billing::{
     ActContext, ActRefusal, Amounts, LedgerEntry, Refund, RefundState, decide_refund,
@@ -79,6 +79,7 @@ pub(super) async fn give_back(
     let state = RefundState {
         debit,
         linked: &linked,
+        compensated: rerate::compensated(txn, debit).await?,
         budget: record.as_ref().map(|record| (record, before)),
     };
     let decision = decide_refund(&state, refund, context, now)?;

@@ -14,7 +14,7 @@ use crate::store::sql::error::{corrupt, failed};
 /// Takes the request's key, or finds the row of whoever took it before; waits for one who is at it.
 ///
 /// `of_request` selects the row under the scope of the request.
-pub(super) async fn claim(
+pub(in crate::store::sql) async fn claim(
     txn: &DatabaseTransaction,
     of_request: Select<idempotency::Entity>,
     request: &Idempotency,

@@ -8,7 +8,7 @@ use sea_orm::{
 };
 
 use super::late::Since;
-use super::{locks, write};
+use super::{locks, rerate, write};
 use crate::auth::SweeperScope;
 use crate::billing::{
     Amounts, Lane, LedgerEntry, OpenStream, Swept, UnconfirmedDelivery, UnconfirmedStatus,
@@ -18,7 +18,7 @@ use crate::id::{AccountId, EntryId, NodeId};
 use crate::store::StoreError;
 use crate::store::sql::entities::{account, lane, ledger, node, slot, stream, unconfirmed};
 use crate::store::sql::error::{conflict, corrupt, failed};
-use crate::store::sql::query::{IN_VALUES_MAX, insert_rows};
+use crate::store::sql::query::IN_VALUES_MAX;
 
 /// A node whose row is locked, and which is not closed.
 pub(super) struct Retirement<'a> {
@@ -205,15 +205,17 @@ impl<'a> Retirement<'a> {
                 }
             }
         }
-        let refund = |charge: &LedgerEntry| {
-            let change = since.get(&charge.uid).map(|since| since.change);
-            charge.unconfirmed_refund(change.unwrap_or_default(), self.now)
-        };
-        charges
-            .iter()
-            .filter_map(|charge| refund(charge).transpose())
-            .collect::<Result<_, _>>()
-            .map_err(|_| corrupt("an entry left its range"))
+        let mut refunds = Vec::with_capacity(charges.len());
+        for charge in charges {
+            let linked = since.get(&charge.uid).map(|since| since.change);
+            let rerated = rerate::compensated(self.txn, charge).await?;
+            let refund = linked
+                .unwrap_or_default()
+                .checked_add(rerated)
+                .and_then(|since| charge.unconfirmed_refund(since, self.now));
+            refunds.extend(refund.map_err(|_| corrupt("an entry left its range"))?);
+        }
+        Ok(refunds)
     }
 
     /// Adds to the accounts' free parts. The rows are locked.
@@ -266,7 +268,8 @@ impl<'a> Retirement<'a> {
             }
             rows.push(row);
         }
-        insert_rows(self.txn, rows, None)
+        ledger::POST
+            .run(self.txn, rows)
             .await
             .map_err(|error| conflict(error, "ledger entry"))
     }
@@ -278,10 +281,9 @@ impl<'a> Retirement<'a> {
     ) -> Result<(), StoreError> {
         let rows = charges
             .iter()
-            .map(|charge| unconfirmed::row(charge.uid.as_uuid(), self.node, status, self.now));
-        insert_rows(self.txn, rows.collect(), Some(&unconfirmed::kept()))
-            .await
-            .map_err(failed)
+            .map(|charge| unconfirmed::row(charge.uid.as_uuid(), self.node, status, self.now))
+            .collect();
+        unconfirmed::NEW.run(self.txn, rows).await.map_err(failed)
     }
 
     async fn finish(&self) -> Result<(), StoreError> {

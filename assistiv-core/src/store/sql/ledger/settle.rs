@@ -8,7 +8,7 @@ use crate::billing::{Lane, SettleBatch};
 use crate::store::StoreError;
 use crate::store::sql::entities::{ledger, slot, stream};
 use crate::store::sql::error::{conflict, failed};
-use crate::store::sql::query::{IN_VALUES_MAX, insert_rows};
+use crate::store::sql::query::IN_VALUES_MAX;
 use crate::store::sql::{SqlStore, commit};
 
 /// Applies a batch whole, or not at all.
@@ -26,8 +26,8 @@ pub(super) async fn settle(
     let debits = batch
         .debits
         .iter()
-        .map(|(account, amounts)| slot::change(batch.node, *account, amounts.negated()));
-    let debits = debits.collect();
+        .map(|(account, amounts)| slot::change(batch.node, *account, amounts.negated()))
+        .collect();
     let opened = batch
         .opened
         .iter()
@@ -38,7 +38,7 @@ pub(super) async fn settle(
         .entries
         .iter()
         .map(|entry| ledger::row(entry, posted_by, now));
-    let entries = entries.collect::<Result<_, _>>()?;
+    let entries = entries.collect::<Result<Vec<_>, _>>()?;
     let fence = Fence {
         node: batch.node,
         lane: Lane::Settle,
@@ -46,12 +46,8 @@ pub(super) async fn settle(
         delivered_seq: Some(batch.delivered_seq),
     };
     fence.pass(&txn, scope).await?;
-    insert_rows(&txn, debits, Some(&slot::added()))
-        .await
-        .map_err(failed)?;
-    insert_rows(&txn, opened, Some(&stream::checkpointed()))
-        .await
-        .map_err(failed)?;
+    slot::ADD.run(&txn, debits).await.map_err(failed)?;
+    stream::OPEN.run(&txn, opened).await.map_err(failed)?;
     for closed in batch.closed.chunks(IN_VALUES_MAX) {
         let ids = closed.iter().map(|id| id.as_uuid());
         stream::Entity::delete_many()
@@ -60,7 +56,8 @@ pub(super) async fn settle(
             .await
             .map_err(failed)?;
     }
-    insert_rows(&txn, entries, None)
+    ledger::POST
+        .run(&txn, entries)
         .await
         .map_err(|error| conflict(error, "ledger entry"))?;
     commit(txn).await

@@ -1,6 +1,5 @@
 //! What acts, leases, resets and sweeps write in common.
 
-use sea_orm::sea_query::OnConflict;
 use sea_orm::{
     ActiveModelTrait, DatabaseTransaction, IntoActiveModel, NotSet, QueryOrder, QuerySelect,
     Select, Set,
@@ -14,7 +13,6 @@ use crate::id::{AccountId, PlatformId};
 use crate::store::StoreError;
 use crate::store::sql::entities::{account, budget, ledger};
 use crate::store::sql::error::{conflict, failed};
-use crate::store::sql::query::insert_rows;
 
 /// An account to be made, with nothing in it.
 pub(in crate::store::sql) struct NewAccount {
@@ -68,28 +66,12 @@ pub(super) async fn accounts(
     accounts: impl IntoIterator<Item = account::Model>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    // An insert of rows that exist, because it updates many of them in one statement.
     let rows = accounts.into_iter().map(|mut row| {
         row.updated_at = now.as_micros();
         row.into_active_model().reset_all()
     });
-    let changed = OnConflict::column(account::Column::Id)
-        .update_columns([
-            account::Column::FreeUsd,
-            account::Column::FreeTokens,
-            account::Column::FreeDisplay,
-            account::Column::Enforce,
-            account::Column::Blocked,
-            account::Column::Armed,
-            account::Column::LowUsd,
-            account::Column::LowTokens,
-            account::Column::LowAfter,
-            account::Column::PeriodEnd,
-            account::Column::Version,
-            account::Column::UpdatedAt,
-        ])
-        .to_owned();
-    insert_rows(txn, rows.collect(), Some(&changed))
+    account::CHANGE
+        .run(txn, rows.collect())
         .await
         .map_err(failed)
 }
@@ -162,7 +144,8 @@ pub(super) async fn decision(
         .iter()
         .map(|entry| ledger::row(entry, None, now));
     let entries = entries.collect::<Result<Vec<_>, _>>()?;
-    insert_rows(txn, entries, None)
+    ledger::POST
+        .run(txn, entries)
         .await
         .map_err(|error| conflict(error, "ledger entry"))?;
     let enforce = Dimensions::from_bits(account.enforce);

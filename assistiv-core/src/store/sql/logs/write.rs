@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder,
-    QuerySelect, QueryTrait,
+    ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 use uuid::Uuid;
 
@@ -14,11 +13,8 @@ use crate::store::StoreError;
 use crate::store::sql::entities::log_rollup::{Change, Key};
 use crate::store::sql::entities::{log, log_rollup};
 use crate::store::sql::error::{corrupt, failed};
-use crate::store::sql::query::{IN_VALUES_MAX, insert_rows};
+use crate::store::sql::query::IN_VALUES_MAX;
 use crate::store::sql::{SqlStore, commit};
-
-/// Rows that one insert writes; with 25 columns far below the limit of bind parameters.
-const INSERT_ROWS_MAX: usize = 64;
 
 /// What rollups change by, in the order in which they are locked.
 #[derive(Default)]
@@ -35,8 +31,8 @@ pub(super) async fn append(
     }
     let txn = store.begin_log_write().await?;
     let mut new = HashSet::new();
-    for rows in rows.chunks(INSERT_ROWS_MAX) {
-        new.extend(insert(&txn, rows).await?);
+    for id in insert(&txn, rows).await? {
+        new.insert(id);
     }
     let mut changes = Changes::default();
     for row in rows {
@@ -55,11 +51,7 @@ pub(super) async fn append(
 /// same row.
 async fn insert(txn: &DatabaseTransaction, rows: &[LogRow]) -> Result<Vec<Uuid>, StoreError> {
     let rows: Vec<_> = rows.iter().map(log::row).collect::<Result<_, _>>()?;
-    let mut insert = log::Entity::insert_many(rows)
-        .on_conflict(log::kept())
-        .into_query();
-    insert.returning_col(log::Column::Id);
-    let inserted = txn.query_all(&insert).await.map_err(failed)?;
+    let inserted = log::NEW.rows(txn, rows).await.map_err(failed)?;
     inserted
         .iter()
         .map(|row| row.try_get_by_index(0).map_err(failed))
@@ -134,10 +126,12 @@ impl Changes {
     }
 
     async fn write(self, txn: &DatabaseTransaction) -> Result<(), StoreError> {
-        let rows = self.0.into_iter().map(|(key, change)| key.row(change));
-        insert_rows(txn, rows.collect(), Some(&log_rollup::added()))
-            .await
-            .map_err(failed)
+        let rows = self
+            .0
+            .into_iter()
+            .map(|(key, change)| key.row(change))
+            .collect();
+        log_rollup::ADD.run(txn, rows).await.map_err(failed)
     }
 }
 

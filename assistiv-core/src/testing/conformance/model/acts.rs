@@ -1,15 +1,18 @@
 //! Steps that act on the wallet and on the budget.
 
-use super::play::{Dice, Play, REPLENISHED, nano, terms};
-use crate::billing::{Amounts, BudgetChanges, Idempotency, LedgerAct, Limits};
+use super::play::{Charge, Dice, Play};
+use super::terms::nano;
+use crate::billing::Legs;
+use crate::billing::{ActRefusal, Amounts, BudgetChanges, Idempotency, LedgerAct, Limits, Refund};
+use crate::id::AccountId;
 use crate::money::{NanoUsd, Tokens};
 use crate::testing::fixtures;
-use crate::testing::world::Tenant;
+use crate::testing::world::{Tenant, World};
 
 impl Play<'_> {
     async fn act(&mut self, act: LedgerAct) {
         self.note(&act);
-        self.model.look(nano(REPLENISHED));
+        self.model.look(self.terms.replenished());
         self.world.apply(&self.tenant, act).await;
     }
 
@@ -58,7 +61,7 @@ impl Play<'_> {
             amounts,
         })
         .await;
-        self.model.budget.add(amounts.amounts().negated());
+        self.model.budget.act(amounts.amounts().negated());
         let used_since = self.model.used_since.checked_add(amounts.amounts());
         self.model.used_since = used_since.unwrap();
     }
@@ -74,8 +77,8 @@ impl Play<'_> {
             changes,
         })
         .await;
-        let change = Amounts::usd(limit).checked_sub(self.model.limit).unwrap();
-        self.model.change_limit(change);
+        let change = limit.get() - self.model.limit.usd.get();
+        self.model.change_limit(nano(change));
     }
 
     pub(super) async fn suspend(&mut self) {
@@ -95,10 +98,72 @@ impl Play<'_> {
     pub(super) async fn make_again(&mut self, mut dice: Dice) {
         let (end_user, limit) = (self.end_user.id, 1 + dice.below(9_000));
         self.act(LedgerAct::RemoveBudget { end_user }).await;
-        let budget = fixtures::new_budget(terms(limit));
+        let budget = fixtures::new_budget(self.terms.of(limit));
         self.act(LedgerAct::CreateBudget { end_user, budget }).await;
-        self.model.begin_anew(nano(limit), Amounts::ZERO);
+        let limits = self.terms.of(limit).limits.amounts();
+        self.model.begin_anew(limits, Amounts::ZERO);
         self.model.is_suspended = false;
+    }
+
+    /// Gives back a charge of the budget, or a part of it. What it gave back is read from the books, and never more
+    /// than was charged.
+    pub(super) async fn refund(&mut self, mut dice: Dice) {
+        let of_budget = |charge: &&mut Charge| charge.with_budget;
+        let count = self.charges.iter().filter(|c| c.with_budget).count();
+        if count == 0 {
+            return;
+        }
+        let chosen = dice.index(count);
+        let amounts = (dice.below(2) == 0).then(|| Limits {
+            usd: Some(NanoUsd::new(1 + dice.below(500))),
+            tokens: Some(Tokens::new(dice.below(20))),
+        });
+        let to_wallet = dice.below(3) > 0;
+        self.note(("refund", chosen, amounts, to_wallet));
+        self.model.look(self.terms.replenished());
+        let charge = self.charges.iter_mut().filter(of_budget).nth(chosen);
+        let charge = charge.unwrap();
+        let act = LedgerAct::RefundDebit {
+            end_user: self.end_user.id,
+            debit: charge.uid,
+            refund: Refund::Of { amounts, to_wallet },
+        };
+        // A read applies a reset that is due, so that only the refund lies between the two looks.
+        self.world.budget(&self.tenant, &self.end_user).await;
+        let before = Self::totals(self.world, &self.tenant, self.budget).await;
+        match self.world.try_apply(&self.tenant, &act).await {
+            Ok(_) => {}
+            Err(ActRefusal::AlreadyRefunded) => return,
+            Err(refusal) => panic!("{refusal}: {}", self.trail),
+        }
+        let after = Self::totals(self.world, &self.tenant, self.budget).await;
+        let [wallet, budget] = [0, 1].map(|side| after[side].checked_sub(before[side]).unwrap());
+        let back = Legs {
+            wallet: wallet.usd,
+            budget,
+        };
+        assert!(
+            back.min(Legs::ZERO) == Legs::ZERO,
+            "{back:?}: {}",
+            self.trail
+        );
+        charge.left = charge.left.checked_add(back.negated()).unwrap();
+        self.model.wallet.add(wallet);
+        self.model.budget.add(budget);
+        self.model.used_since = self.model.used_since.checked_sub(budget).unwrap();
+    }
+
+    /// What wallet and budget are worth by the ledger.
+    async fn totals(world: &World, tenant: &Tenant, budget: AccountId) -> [Amounts; 2] {
+        let audits = world.audit().await;
+        let of = |id| {
+            audits
+                .iter()
+                .find(|audit| audit.account == id)
+                .unwrap()
+                .ledger
+        };
+        [of(tenant.wallet), of(budget)]
     }
 }
 

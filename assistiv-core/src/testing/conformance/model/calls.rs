@@ -1,83 +1,18 @@
-//! Steps that lease, charge and deliver.
+//! Steps of calls: they hold, grow, are recorded, and end.
 
-use super::play::{Dice, Play, nano};
-use crate::billing::{Amounts, LeaseRequest, Legs, SettleBatch};
+use super::memory::{UnderWay, Unsent, by_side};
+use super::play::{Charge, Dice, Play};
+use crate::billing::testing::{Refusal, Share, Slice};
+use crate::billing::{Amounts, Dimension, Legs, SettleBatch};
+use crate::id::LogId;
 use crate::money::{DisplayUnits, NanoUsd, Tokens};
 use crate::testing::conformance::assert_lost;
 use crate::testing::fixtures::{self, Payers};
 
+/// Of how many parts a lowered hold is made.
+const PARTS: i64 = 8;
+
 impl Play<'_> {
-    pub(super) async fn lease(&mut self, mut dice: Dice) {
-        let (node, of_budget) = (dice.index(2), dice.below(2) == 1);
-        let demand = nano(dice.below(4_000));
-        let target = nano(dice.below(4_000));
-        let account = if of_budget {
-            self.budget
-        } else {
-            self.tenant.wallet
-        };
-        let none = LeaseRequest::giving_back(account, Amounts::ZERO);
-        let request = LeaseRequest {
-            demand,
-            target,
-            ..none
-        };
-        self.note((node, request));
-        let grant = self.nodes[node].lease(self.world, vec![request]).await[0];
-        let is_due = of_budget && self.model.reset_due;
-        let is_shut = is_due || of_budget && self.model.is_suspended;
-        let sums = if of_budget {
-            &mut self.model.budget
-        } else {
-            &mut self.model.wallet
-        };
-        let free = sums.free().usd.get().max(0);
-        let granted = grant.granted.usd.get();
-        assert_eq!(grant.reset_due, is_due, "{}", self.trail);
-        assert_eq!(
-            grant.granted,
-            nano(granted),
-            "not enforced, yet granted: {}",
-            self.trail
-        );
-        let least = if is_shut {
-            0
-        } else {
-            demand.usd.get().min(free)
-        };
-        let most = if is_shut { 0 } else { free };
-        assert!(
-            (least..=most).contains(&granted),
-            "granted {granted} of {free}: {}",
-            self.trail
-        );
-        sums.move_to_slot(node, grant.granted);
-        assert_eq!(grant.free, sums.free(), "{}", self.trail);
-    }
-
-    pub(super) async fn give_back(&mut self, mut dice: Dice) {
-        let (node, of_budget) = (dice.index(2), dice.below(2) == 1);
-        let account = if of_budget {
-            self.budget
-        } else {
-            self.tenant.wallet
-        };
-        let sums = if of_budget {
-            &mut self.model.budget
-        } else {
-            &mut self.model.wallet
-        };
-        let slot = sums.slots[node].usd.get().max(0);
-        // What is not enforced is below zero in the slot, and is swept back with the rest.
-        let tokens = sums.slots[node].tokens.get();
-        let amounts = Amounts::from_raw(dice.below(slot as u64 + 1), tokens, 0);
-        sums.move_to_slot(node, amounts.negated());
-        self.note((node, account, amounts));
-        self.nodes[node]
-            .give_back(self.world, account, amounts)
-            .await;
-    }
-
     pub(super) fn cost(dice: &mut Dice) -> Legs {
         let wallet = dice.below(1_500);
         Legs {
@@ -97,73 +32,279 @@ impl Play<'_> {
         }
     }
 
-    pub(super) async fn charge(&mut self, mut dice: Dice) {
-        let node = dice.index(2);
-        let mut charges = Vec::new();
-        for _ in 0..=dice.below(3) {
-            let (with_budget, cost) = (dice.below(3) > 0, Self::cost(&mut dice));
-            let payers = self.payers(with_budget);
-            charges.push(fixtures::charge(&payers, cost, self.world.now()));
-            self.model.charge(Some(node), cost, with_budget);
-            self.note((node, cost, with_budget));
+    /// A call holds money: the whole of what it may cost, or less of it, or all that is left.
+    pub(super) async fn authorise(&mut self, mut dice: Dice) {
+        let (node, with_budget) = (dice.index(2), dice.below(3) > 0);
+        let wanted = Self::cost(&mut dice);
+        self.note((node, wanted, with_budget));
+        if self.hold(node, with_budget, wanted, Slice::reserve_first) {
+            return;
         }
-        let batch = self.nodes[node].charges(charges);
-        self.nodes[node].settle(self.world, &batch).await;
+        let how = match dice.below(4) {
+            0 => return,
+            1 => dice.below(2),
+            _ => 2,
+        };
+        for (side, needs) in by_side(wanted).into_iter().enumerate() {
+            if side == 0 || with_budget {
+                self.ask(node, side, needs, how, &mut dice).await;
+            }
+        }
+        if self.hold(node, with_budget, wanted, Slice::reserve) {
+            return;
+        }
+        for parts in (1..PARTS).rev() {
+            if self.hold(node, with_budget, part(wanted, parts), Slice::reserve) {
+                return;
+            }
+        }
+        self.hold(node, with_budget, wanted, Slice::reserve_rest);
     }
 
-    /// Opens a stream, or brings the last one of the node up to date.
-    pub(super) async fn open_stream(&mut self, mut dice: Dice) {
-        let (node, cost, with_budget) = (dice.index(2), Self::cost(&mut dice), dice.below(3) > 0);
-        let last = self.streams.iter_mut().rfind(|(owner, _)| *owner == node);
-        let opened = match last {
-            Some((_, stream)) if dice.below(2) == 0 => {
-                stream.accrued = stream.accrued.max(cost);
+    /// Both sides, or none.
+    fn hold(
+        &mut self,
+        node: usize,
+        with_budget: bool,
+        wanted: Legs,
+        reserve: impl Fn(&Slice, Amounts) -> Result<Share, Refusal>,
+    ) -> bool {
+        let Some(shares) = self.reserve(node, with_budget, wanted, reserve) else {
+            return false;
+        };
+        self.note(("holds", shares));
+        self.members[node].calls.push(UnderWay {
+            log_id: LogId::new(),
+            with_budget,
+            held: wanted,
+            shares,
+            is_recorded: false,
+        });
+        true
+    }
+
+    /// Nothing is set aside that is not there.
+    fn reserve(
+        &self,
+        node: usize,
+        with_budget: bool,
+        wanted: Legs,
+        reserve: impl Fn(&Slice, Amounts) -> Result<Share, Refusal>,
+    ) -> Option<[Share; 2]> {
+        let [on_wallet, on_budget] = by_side(wanted);
+        let [wallet, budget] = &self.members[node].slices;
+        let checked = |slice: &Slice, side: usize, wanted: Amounts| {
+            let before = slice.parts().0;
+            let share = reserve(slice, wanted).ok()?;
+            for d in Dimension::ALL.into_iter().filter(|d| self.limits(side, *d)) {
+                let taken = share.amounts.get(d);
+                let is_there = taken == 0 || taken <= before.get(d);
+                assert!(is_there, "{d:?} {taken} of {before:?}: {}", self.trail);
+                let is_whole = share.is_last || taken == wanted.get(d);
+                assert!(is_whole, "{d:?} {taken} for {wanted:?}: {}", self.trail);
+            }
+            Some(share)
+        };
+        let of_budget = match with_budget {
+            true => checked(budget, 1, on_budget)?,
+            false => Share::default(),
+        };
+        match checked(wallet, 0, on_wallet) {
+            Some(of_wallet) => Some([of_wallet, of_budget]),
+            None => {
+                if with_budget {
+                    budget.release(of_budget);
+                }
+                None
+            }
+        }
+    }
+
+    /// A stream outgrows its hold.
+    pub(super) fn extend(&mut self, mut dice: Dice) {
+        let (node, more) = (dice.index(2), part(Self::cost(&mut dice), 2));
+        let Some(index) = self.some_call(node, &mut dice) else {
+            return;
+        };
+        self.note(("extends", node, index, more));
+        let with_budget = self.members[node].calls[index].with_budget;
+        if let Some(shares) = self.reserve(node, with_budget, more, Slice::reserve) {
+            let call = &mut self.members[node].calls[index];
+            call.held = call.held.checked_add(more).unwrap();
+            for (share, more) in call.shares.iter_mut().zip(shares) {
+                share.grow(more.amounts);
+            }
+        }
+    }
+
+    /// Records a stream, or what it has cost by now.
+    pub(super) async fn record(&mut self, mut dice: Dice) {
+        let node = dice.index(2);
+        let Some(index) = self.some_call(node, &mut dice) else {
+            return;
+        };
+        let parts = 1 + dice.below(9);
+        let call = &mut self.members[node].calls[index];
+        call.is_recorded = true;
+        let (log_id, accrued) = (call.log_id, part(call.held, parts));
+        let payers = self.payers(self.members[node].calls[index].with_budget);
+        let known = self.streams.iter_mut().find(|(_, s)| s.log_id == log_id);
+        let stream = match known {
+            Some((_, stream)) => {
+                stream.accrued = stream.accrued.max(accrued);
                 stream.clone()
             }
-            _ => {
-                let stream = fixtures::stream(&self.payers(with_budget), cost);
+            None => {
+                let mut stream = fixtures::stream(&payers, accrued);
+                stream.log_id = log_id;
                 self.streams.push((node, stream.clone()));
                 stream
             }
         };
-        self.note((node, opened.accrued, opened.budget));
+        self.note(("records", node, index, stream.accrued));
+        let member = &mut self.members[node];
         let batch = SettleBatch {
-            opened: vec![opened],
-            ..self.nodes[node].settle_batch()
+            opened: vec![stream],
+            ..member.driver.settle_batch()
         };
-        self.nodes[node].settle(self.world, &batch).await;
+        member.driver.settle(self.world, &batch).await;
     }
 
-    pub(super) async fn close_stream(&mut self, mut dice: Dice) {
-        if self.streams.is_empty() {
+    /// A call ends and costs something: mostly no more than was held for it.
+    pub(super) fn settle(&mut self, mut dice: Dice) {
+        let node = dice.index(2);
+        let Some(index) = self.some_call(node, &mut dice) else {
+            return;
+        };
+        let parts = dice.below(9);
+        let beyond = match dice.below(6) {
+            0 => Self::cost(&mut dice),
+            _ => Legs::ZERO,
+        };
+        let call = self.members[node].calls.remove(index);
+        // All that was left may be less than the call may cost.
+        let cost = part(call.held, parts).checked_add(beyond).unwrap();
+        self.note(("settles", node, index, cost));
+        if cost.is_zero() {
+            self.let_go(node, call);
             return;
         }
-        let (node, stream) = self.streams.remove(dice.index(self.streams.len()));
-        let cost = Self::cost(&mut dice);
-        self.note((node, cost));
-        let with_budget = stream.budget.is_some();
-        let mut charge = fixtures::charge(&self.payers(with_budget), cost, self.world.now());
-        charge.uid = stream.log_id;
-        let batch = self.nodes[node].charges(vec![charge]);
+        let sides = if call.with_budget { 2 } else { 1 };
+        for (side, cost) in by_side(cost).into_iter().enumerate().take(sides) {
+            self.members[node].slices[side].settle(call.shares[side], cost);
+            let beyond = cost.checked_sub(call.shares[side].amounts).unwrap();
+            self.model.side_mut(side).loosen(beyond);
+        }
+        let payers = self.payers(call.with_budget);
+        let mut entry = fixtures::charge(&payers, cost, self.world.now());
+        entry.uid = call.log_id;
+        self.members[node].unsent.push(Unsent {
+            entry,
+            cost,
+            with_budget: call.with_budget,
+            is_recorded: call.is_recorded,
+        });
+    }
+
+    /// Lane A posts what waits. A batch that arrives again changes nothing.
+    pub(super) async fn post(&mut self, mut dice: Dice) {
+        let node = dice.index(2);
+        self.note(("posts", node));
+        let unsent = std::mem::take(&mut self.members[node].unsent);
+        let member = &mut self.members[node];
         let batch = SettleBatch {
-            closed: vec![stream.log_id],
-            ..batch
+            closed: closed(&unsent),
+            ..member
+                .driver
+                .charges(unsent.iter().map(|unsent| unsent.entry.clone()).collect())
         };
-        self.nodes[node].settle(self.world, &batch).await;
-        self.model.charge(Some(node), cost, with_budget);
+        member.driver.settle(self.world, &batch).await;
+        if dice.below(3) == 0 {
+            let again = member.driver.clone().try_settle(self.world, &batch).await;
+            assert_lost(again);
+        }
+        for done in unsent {
+            let sides = if done.with_budget { 2 } else { 1 };
+            for (side, cost) in by_side(done.cost).into_iter().enumerate().take(sides) {
+                self.members[node].slices[side].flushed(cost);
+            }
+            self.streams.retain(|(_, s)| s.log_id != done.entry.uid);
+            self.model.charge(Some(node), done.cost, done.with_budget);
+            let left = match done.with_budget {
+                true => done.cost,
+                false => Legs {
+                    budget: Amounts::ZERO,
+                    ..done.cost
+                },
+            };
+            self.charges.push(Charge {
+                uid: done.entry.uid,
+                with_budget: done.with_budget,
+                left,
+            });
+        }
+    }
+
+    /// A call ends and costs nothing.
+    pub(super) async fn release(&mut self, mut dice: Dice) {
+        let node = dice.index(2);
+        let Some(index) = self.some_call(node, &mut dice) else {
+            return;
+        };
+        self.note(("releases", node, index));
+        let call = self.members[node].calls.remove(index);
+        let (log_id, is_recorded) = (call.log_id, call.is_recorded);
+        self.let_go(node, call);
+        if is_recorded {
+            let member = &mut self.members[node];
+            let batch = SettleBatch {
+                closed: vec![log_id],
+                ..member.driver.settle_batch()
+            };
+            member.driver.settle(self.world, &batch).await;
+            self.streams.retain(|(_, stream)| stream.log_id != log_id);
+        }
+    }
+
+    fn let_go(&self, node: usize, call: UnderWay) {
+        let [wallet, budget] = &self.members[node].slices;
+        wallet.release(call.shares[0]);
+        if call.with_budget {
+            budget.release(call.shares[1]);
+        }
+    }
+
+    fn some_call(&self, node: usize, dice: &mut Dice) -> Option<usize> {
+        let calls = self.members[node].calls.len();
+        (calls > 0).then(|| dice.index(calls))
     }
 
     /// A batch whose number was used, or skipped, changes nothing.
     pub(super) async fn resend(&self) {
-        let next = self.nodes[0].settle_batch();
+        let driver = &self.members[0].driver;
+        let next = driver.settle_batch();
         let charge = fixtures::charge(&self.payers, fixtures::cost(1, 1), self.world.now());
-        let charges = self.nodes[0].charges(vec![charge]);
+        let charges = driver.charges(vec![charge]);
         for seq in [next.seq - 1, next.seq + 1] {
             let wrong = SettleBatch {
                 seq,
                 ..charges.clone()
             };
-            assert_lost(self.nodes[0].clone().try_settle(self.world, &wrong).await);
+            assert_lost(driver.clone().try_settle(self.world, &wrong).await);
         }
+    }
+}
+
+fn closed(unsent: &[Unsent]) -> Vec<LogId> {
+    let recorded = unsent.iter().filter(|unsent| unsent.is_recorded);
+    recorded.map(|unsent| unsent.entry.uid).collect()
+}
+
+/// So many eighths.
+fn part(legs: Legs, parts: i64) -> Legs {
+    let part = |amount: i64| amount * parts / PARTS;
+    Legs {
+        wallet: NanoUsd::new(part(legs.wallet.get())),
+        budget: Amounts::from_fn(|d| part(legs.budget.get(d))),
     }
 }

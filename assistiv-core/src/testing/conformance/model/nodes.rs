@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
-use super::play::{Dice, Play};
-use crate::billing::{LateSettlement, LedgerEntry, Sweep, Swept, UnconfirmedDelivery};
-use crate::testing::driver::{Driver, TTL};
+use super::memory::Member;
+use super::play::{Charge, Dice, Play};
+use crate::billing::{
+    Amounts, LateSettlement, LedgerEntry, Legs, Sweep, Swept, UnconfirmedDelivery,
+};
+use crate::testing::conformance::assert_lost;
+use crate::testing::driver::TTL;
 use crate::testing::fixtures::Payers;
 use crate::testing::{fixtures, scopes};
 
@@ -20,18 +24,15 @@ impl Play<'_> {
             self.note(("close", node));
             let ledger = &self.world.stores.ledger;
             ledger
-                .close_node(&scopes::engine(), self.nodes[node].node)
+                .close_node(&scopes::engine(), self.members[node].driver.node)
                 .await
                 .unwrap();
             self.model.forget_node(node);
-            self.nodes[node] = Driver::start(self.world).await;
+            self.members[node] = self.member().await;
         } else {
             self.note("sweep");
             self.sweep_all().await;
-            self.nodes = [
-                Driver::start(self.world).await,
-                Driver::start(self.world).await,
-            ];
+            self.members = [self.member().await, self.member().await];
         }
     }
 
@@ -52,16 +53,37 @@ impl Play<'_> {
         self.pass(SILENCE);
         let ledger = &self.world.stores.ledger;
         ledger
-            .heartbeat(&scopes::engine(), self.nodes[1 - lost].node, TTL, 0)
+            .heartbeat(
+                &scopes::engine(),
+                self.members[1 - lost].driver.node,
+                TTL,
+                0,
+            )
             .await
             .unwrap();
         let grace = Duration::ZERO;
         let swept = self.sweep_with(Sweep::Expired { grace }).await;
         let nodes: Vec<_> = swept.iter().filter_map(|swept| swept.node).collect();
-        assert_eq!(nodes, [self.nodes[lost].node], "{}", self.trail);
+        assert_eq!(nodes, [self.members[lost].driver.node], "{}", self.trail);
         self.charge_streams(|owner| owner == lost);
         self.model.forget_node(lost);
-        self.nodes[lost] = Driver::start(self.world).await;
+        let fresh = self.member().await;
+        let old = std::mem::replace(&mut self.members[lost], fresh);
+        self.is_fenced(old).await;
+    }
+
+    /// What a node that was swept while it lived still sends has no effect.
+    async fn is_fenced(&self, mut node: Member) {
+        let ledger = &self.world.stores.ledger;
+        let beat = ledger
+            .heartbeat(&scopes::engine(), node.driver.node, TTL, 0)
+            .await;
+        assert_lost(beat);
+        let charges = node.unsent.iter().map(|unsent| unsent.entry.clone());
+        let batch = node.driver.charges(charges.collect());
+        assert_lost(node.driver.try_settle(self.world, &batch).await);
+        let request = node.slices[0].request(super::terms::nano(1));
+        assert_lost(node.driver.try_lease(self.world, vec![request]).await);
     }
 
     /// A node that was swept says what one of its streams has really cost. Half of the time twice.
@@ -80,10 +102,18 @@ impl Play<'_> {
             uid: stream.log_id,
             ..fixtures::charge(&payers, cost, self.world.now())
         };
-        let mut difference = cost.checked_add(stream.accrued.negated()).unwrap();
+        let charge = self.charges.iter_mut();
+        let charge = { charge }
+            .find(|charge| charge.uid == stream.log_id)
+            .unwrap();
+        // What was refunded since is not given back again.
+        let mut back = stream.accrued.checked_add(cost.negated()).unwrap();
         if stream.budget.is_none() {
-            difference.budget = Default::default();
+            back.budget = Default::default();
         }
+        let back = back.min(charge.left);
+        let difference = back.negated();
+        charge.left = charge.left.checked_add(difference).unwrap();
         let ledger = &self.world.stores.ledger;
         for repeat in 0..=dice.below(2) {
             let settled = ledger.settle_late(&scopes::engine(), &exact).await.unwrap();
@@ -95,6 +125,8 @@ impl Play<'_> {
             assert_eq!(settled, expected, "{}", self.trail);
         }
         self.model.charge(None, difference, stream.budget.is_some());
+        self.model.wallet.loosen(Amounts::usd(difference.wallet));
+        self.model.budget.loosen(difference.budget);
     }
 
     async fn sweep_with(&self, which: Sweep) -> Vec<Swept> {
@@ -109,9 +141,30 @@ impl Play<'_> {
         let streams = std::mem::take(&mut self.streams).into_iter();
         let (swept, open): (Vec<_>, Vec<_>) = streams.partition(|(owner, _)| is_swept(*owner));
         self.streams = open;
-        for (_, stream) in swept {
-            self.model
-                .charge(None, stream.accrued, stream.budget.is_some());
+        for (owner, stream) in swept {
+            let with_budget = stream.budget.is_some();
+            self.model.charge(None, stream.accrued, with_budget);
+            // Whatever was set aside for it is set aside no more.
+            let [wallet, budget] = self.members[owner].covers(stream.log_id);
+            let beyond = |cost: Amounts, covered| cost.checked_sub(covered).unwrap();
+            let on_wallet = beyond(Amounts::usd(stream.accrued.wallet), wallet);
+            self.model.wallet.loosen(on_wallet);
+            if with_budget {
+                let on_budget = beyond(stream.accrued.budget, budget);
+                self.model.budget.loosen(on_budget);
+            }
+            self.charges.push(Charge {
+                uid: stream.log_id,
+                with_budget,
+                left: Legs {
+                    budget: if with_budget {
+                        stream.accrued.budget
+                    } else {
+                        Amounts::ZERO
+                    },
+                    ..stream.accrued
+                },
+            });
             self.swept.push(stream);
         }
     }

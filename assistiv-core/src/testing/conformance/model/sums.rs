@@ -7,6 +7,8 @@ use crate::billing::{AccountAudit, Amounts, Legs};
 pub(super) struct Sums {
     pub(super) total: Amounts,
     pub(super) slots: [Amounts; 2],
+    /// By how much calls have cost more than was held for them, and acts have taken away what calls may have held.
+    pub(super) slack: Amounts,
 }
 
 /// The sums of one wallet and one daily budget.
@@ -27,6 +29,18 @@ pub(super) struct Model {
 impl Sums {
     pub(super) fn add(&mut self, change: Amounts) {
         self.total = self.total.checked_add(change).unwrap();
+    }
+
+    /// What an act does: it may take away what calls hold.
+    pub(super) fn act(&mut self, change: Amounts) {
+        self.add(change);
+        self.loosen(change.negated());
+    }
+
+    /// More was spent than was set aside for it; below zero counts for nothing.
+    pub(super) fn loosen(&mut self, by: Amounts) {
+        let by = Amounts::from_fn(|d| by.get(d).max(0));
+        self.slack = self.slack.checked_add(by).unwrap();
     }
 
     pub(super) fn move_to_slot(&mut self, node: usize, change: Amounts) {
@@ -50,6 +64,18 @@ impl Sums {
 // === impl Model ===
 
 impl Model {
+    /// The wallet is 0, the budget 1.
+    pub(super) fn side(&self, side: usize) -> &Sums {
+        [&self.wallet, &self.budget][side]
+    }
+
+    pub(super) fn side_mut(&mut self, side: usize) -> &mut Sums {
+        match side {
+            0 => &mut self.wallet,
+            _ => &mut self.budget,
+        }
+    }
+
     /// A charge, out of a node's slots or (after its death) out of what its slots returned.
     pub(super) fn charge(&mut self, node: Option<usize>, legs: Legs, with_budget: bool) {
         let wallet = Amounts::usd(legs.wallet).negated();
@@ -73,7 +99,7 @@ impl Model {
     /// Changes the limit and what remains by the same amount.
     pub(super) fn change_limit(&mut self, change: Amounts) {
         self.limit = self.limit.checked_add(change).unwrap();
-        self.budget.add(change);
+        self.budget.act(change);
     }
 
     /// What happens when somebody looks at the budget or acts on it.
@@ -85,7 +111,9 @@ impl Model {
 
     pub(super) fn begin_anew(&mut self, limit: Amounts, used: Amounts) {
         self.limit = limit;
-        self.budget.total = limit.checked_sub(used).unwrap();
+        let total = limit.checked_sub(used).unwrap();
+        let change = total.checked_sub(self.budget.total).unwrap();
+        self.budget.act(change);
         self.reset_due = false;
     }
 

@@ -1,10 +1,7 @@
 //! Rows as arrays of columns, the way one statement inserts any number of them.
 
 use sea_orm::sea_query::{ColumnType, Value, ValueType};
-use sea_orm::{
-    ActiveModelTrait, ActiveValue, ColumnTrait, EntityTrait, Iden, Iterable, PrimaryKeyToColumn,
-    PrimaryKeyTrait,
-};
+use sea_orm::{ActiveModelTrait, ActiveValue, ColumnTrait, EntityTrait, Iden};
 use sqlx::Postgres;
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
@@ -23,17 +20,6 @@ enum Kind {
     Small,
     Uuid,
     Text,
-}
-
-/// The columns of an entity's table that an insert fills: all but the number that the database gives.
-pub(super) fn columns<E: EntityTrait>() -> Vec<E::Column>
-where
-    E::PrimaryKey: PrimaryKeyToColumn<Column = E::Column>,
-{
-    let numbered = <E::PrimaryKey as PrimaryKeyTrait>::auto_increment();
-    E::Column::iter()
-        .filter(|column| !(numbered && E::PrimaryKey::from_column(*column).is_some()))
-        .collect()
 }
 
 /// `INSERT INTO table (…) SELECT … FROM unnest(…)`, whose arrays are the parameters from `$first`

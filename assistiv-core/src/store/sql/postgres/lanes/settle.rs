@@ -13,6 +13,7 @@ use crate::clock::Timestamp;
 use crate::store::StoreError;
 use crate::store::sql::entities::{ledger, slot, stream};
 use crate::store::sql::postgres::Server;
+use crate::store::sql::query::columns;
 
 /// The parameters before those of the rows.
 const FIXED: usize = 4;
@@ -25,9 +26,9 @@ struct Columns {
 }
 
 static COLUMNS: LazyLock<Columns> = LazyLock::new(|| Columns {
-    slots: rows::columns::<slot::Entity>(),
-    streams: rows::columns::<stream::Entity>(),
-    entries: rows::columns::<ledger::Entity>(),
+    slots: columns::<slot::Entity>(),
+    streams: columns::<stream::Entity>(),
+    entries: columns::<ledger::Entity>(),
 });
 
 /// Node, number, number up to which answers were delivered, streams that closed; then the arrays of
