@@ -25,9 +25,9 @@ pub(super) fn reply(call: &Call<'_>, key: &str) -> Result<Reply, ApiError> {
         Value::Null => return Err(errors::missing("input")),
         one => vec![one],
     };
-    let text: String = inputs.iter().filter_map(|it| it.as_str()).collect();
-    let (knobs, _) =
-        Knobs::parse(&text).map_err(|error| errors::invalid("input", error.to_string()))?;
+    let texts: Vec<&str> = inputs.iter().filter_map(|it| it.as_str()).collect();
+    let (knobs, _) = Knobs::parse(&texts.join(" "))
+        .map_err(|error| errors::invalid("input", error.to_string()))?;
     match knobs.fault {
         Some(Fault::Status(status)) => {
             return Ok(Reply::from(errors::with_status(status, model, key)).paced(&knobs));
