@@ -6,11 +6,13 @@
 use std::sync::{Arc, Mutex};
 
 use assistiv_core::auth::PresentedKey;
+use assistiv_core::id::PlatformId;
 use assistiv_core::llm_configs::CreateLlmConfig;
 use assistiv_core::money::NanoUsd;
 use assistiv_core::provider::{Registered, Transport, TransportError, UpstreamBody, full_body};
+use assistiv_core::routing::Catalogue;
 use assistiv_core::tenancy::CreatePlatform;
-use assistiv_core::{Call, Gateway, Operation};
+use assistiv_core::{Call, Gateway, GatewayBuilder, Operation};
 use assistiv_providers::echo::Echo;
 use assistiv_providers::openai::OpenAiCompatible;
 use async_trait::async_trait;
@@ -48,12 +50,19 @@ async fn gateway(answer: &'static str) -> (Gateway, PresentedKey, Recorded) {
         transport: Arc::new(recorded.clone()),
         needs_credential: true,
     };
-    let gateway = Gateway::builder()
+    let builder = Gateway::builder()
         .provider("echo".parse().unwrap(), Echo::registered())
-        .provider("openai".parse().unwrap(), openai)
-        .build()
-        .await
-        .unwrap();
+        .provider("openai".parse().unwrap(), openai);
+    let (gateway, key, _) = with_platform(builder, "openai").await;
+    (gateway, key, recorded)
+}
+
+/// A gateway with one platform, whose key for a provider is `sk-upstream`.
+async fn with_platform(
+    builder: GatewayBuilder,
+    provider: &str,
+) -> (Gateway, PresentedKey, PlatformId) {
+    let gateway = builder.build().await.unwrap();
     let create = CreatePlatform {
         name: "Test".into(),
         slug: None,
@@ -66,7 +75,7 @@ async fn gateway(answer: &'static str) -> (Gateway, PresentedKey, Recorded) {
         .await
         .unwrap();
     let config = CreateLlmConfig {
-        provider: "openai".parse().unwrap(),
+        provider: provider.parse().unwrap(),
         api_key: "sk-upstream".into(),
         name: None,
         priority: 100,
@@ -79,7 +88,7 @@ async fn gateway(answer: &'static str) -> (Gateway, PresentedKey, Recorded) {
         .run(&principal, created.platform.id, config)
         .await
         .unwrap();
-    (gateway, created.raw_key, recorded)
+    (gateway, created.raw_key, created.platform.id)
 }
 
 async fn call(gateway: &Gateway, key: &PresentedKey, body: Value) -> String {
@@ -158,4 +167,56 @@ async fn openai_is_called_with_the_platforms_key_and_answers_in_the_callers_name
     assert!(!format!("{sent:?}").contains(key.reveal()));
     let sent: Value = serde_json::from_slice(sent.body()).unwrap();
     assert_eq!(sent["stream_options"]["include_usage"], true);
+}
+
+#[tokio::test]
+async fn a_server_of_the_same_format_needs_a_catalogue_and_no_code() {
+    let recorded = Recorded {
+        answer: concat!(
+            r#"{"id":"c","object":"chat.completion","created":1,"model":"acme-1-large","choices":[{"index":0,"#,
+            r#""message":{"role":"assistant","content":"Hi"},"finish_reason":"stop"}],"#,
+            r#""usage":{"prompt_tokens":1000,"completion_tokens":100,"total_tokens":1100}}"#
+        )
+        .into(),
+        seen: Arc::default(),
+    };
+    let catalogue = Catalogue::built_in().unwrap().extended(
+        r#"{
+            "providers": [{ "slug": "acme", "name": "Acme", "base_url": "https://llm.acme.example/api/v1" }],
+            "models": [{ "slug": "acme-1", "released": "2026-01-01T00:00:00Z", "max_output_tokens": 4096, "routes": [
+                { "provider": "acme", "provider_model_id": "acme-1-large", "prices": [
+                    { "effective_from": "2026-01-01T00:00:00Z", "rates": { "input": "0.50", "output": "1.50" } }] }] }]
+        }"#,
+    );
+    let acme = Registered {
+        provider: Arc::new(OpenAiCompatible::compatible("acme")),
+        transport: Arc::new(recorded.clone()),
+        needs_credential: true,
+    };
+    let builder = Gateway::builder()
+        .catalogue(catalogue.unwrap())
+        .provider("acme".parse().unwrap(), acme);
+    let (gateway, key, platform) = with_platform(builder, "acme").await;
+    let body = json!({ "model": "acme-1", "top_k": 5, "messages": [{ "role": "user", "content": "Hello" }] });
+    let answer: Value = serde_json::from_str(&call(&gateway, &key, body).await).unwrap();
+    assert_eq!(answer["model"], "acme-1");
+    assert_eq!(answer["choices"][0]["message"]["content"], "Hi");
+
+    let sent = recorded.seen.lock().unwrap().take().unwrap();
+    assert_eq!(
+        sent.uri(),
+        "https://llm.acme.example/api/v1/chat/completions"
+    );
+    assert_eq!(sent.headers()["authorization"], "Bearer sk-upstream");
+    let sent: Value = serde_json::from_slice(sent.body()).unwrap();
+    assert_eq!(
+        (&sent["model"], &sent["top_k"]),
+        (&json!("acme-1-large"), &json!(5))
+    );
+    let scope = gateway.local_operator().manage(platform).unwrap();
+    let wallet = gateway.stores().ledger.wallet(&scope).await.unwrap();
+    assert_eq!(
+        wallet.balance.get(),
+        10_000_000_000 - 1000 * 500 - 100 * 1500
+    );
 }

@@ -3,8 +3,8 @@
 //! The `demo` command and the integration tests send their upstream calls to it, so that
 //! everything between the gateway and a provider (connections, streams, cuts, silence) is real
 //! and nothing leaves the machine. It speaks OpenAI's Chat Completions, which xAI speaks too:
-//! `POST /v1/chat/completions` (JSON and SSE) and `GET /v1/models`; Anthropic's Messages:
-//! `POST /v1/messages` (JSON and SSE) and `POST /v1/messages/count_tokens`; and Google's Gemini API:
+//! `POST /v1/chat/completions` and `POST /v1/responses` (JSON and SSE), `POST /v1/embeddings` and `GET /v1/models`;
+//! Anthropic's Messages: `POST /v1/messages` (JSON and SSE) and `POST /v1/messages/count_tokens`; and Google's Gemini API:
 //! `POST /v1/models/MODEL:generateContent` and `POST /v1/models/MODEL:streamGenerateContent`.
 //!
 //! Answers are deterministic. The prompt costs one token for each four bytes of message text,
@@ -51,6 +51,7 @@ mod knobs;
 mod openai;
 mod reply;
 mod request;
+mod responses;
 mod schema;
 mod stats;
 mod stream;
@@ -245,6 +246,7 @@ async fn serve(
             };
             match parts.uri.path() {
                 anthropic::PATH | anthropic::COUNT_PATH => anthropic::reply(&call),
+                responses::PATH => responses::reply(&call),
                 path if google::is_path(path) => google::reply(&call),
                 _ => openai::reply(&call),
             }

@@ -48,6 +48,14 @@ impl Node {
     /// # Errors
     /// What stands in the way, with the remedy.
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
+        Self::open_by(config, Arc::new(SystemClock)).await
+    }
+
+    /// The same, for a node that knows the time from `clock`: prices and periods follow it.
+    ///
+    /// # Errors
+    /// What stands in the way, with the remedy.
+    pub async fn open_by(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
         master_key::prepare_data_dir(&config.server.data_dir)?;
         let store = SqlStore::open(database(config))
             .await
@@ -55,6 +63,7 @@ impl Node {
         let key = master_key::obtain(config, &store).await?;
         let cipher = Arc::new(MasterKeyCipher::new(&key));
         let gateway = builder(config)?
+            .clock(clock)
             .stores(store.clone().into())
             .cipher(cipher)
             .build()

@@ -57,6 +57,8 @@ pub(crate) struct Meter {
     markup: Markup,
     display: DisplayRates,
     reported: Option<Usage>,
+    /// What the provider has said of the input before there was any output.
+    input: Option<Usage>,
     tier: Option<String>,
     content_bytes: u64,
 }
@@ -81,6 +83,7 @@ impl Meter {
             markup,
             display,
             reported: None,
+            input: None,
             tier: None,
             content_bytes: 0,
         }
@@ -104,6 +107,7 @@ impl Meter {
             || output.usage() != self.reported.as_ref();
         self.content_bytes = output.content_bytes();
         self.reported = output.usage().copied();
+        self.input = output.input().copied();
         if self.tier.as_deref() != output.service_tier() {
             self.tier = output.service_tier().map(str::to_owned);
         }
@@ -202,10 +206,17 @@ impl Meter {
 
     fn counted(&self) -> Usage {
         Usage {
-            input: self.prompt_tokens,
             output: tokens_of_bytes(self.content_bytes),
-            ..Usage::default()
+            ..self.prompt()
         }
+    }
+
+    /// The input as the provider has reported it, else as it was counted before the call.
+    fn prompt(&self) -> Usage {
+        self.input.unwrap_or(Usage {
+            input: self.prompt_tokens,
+            ..Usage::default()
+        })
     }
 
     fn prompt_alone(&self) -> (Usage, CountMethod) {
@@ -220,13 +231,7 @@ impl Meter {
                 };
                 (input, CountMethod::Reported)
             }
-            None => (
-                Usage {
-                    input: self.prompt_tokens,
-                    ..Usage::default()
-                },
-                CountMethod::Estimated,
-            ),
+            None => (self.prompt(), CountMethod::Estimated),
         }
     }
 }

@@ -31,12 +31,16 @@ fn by_name(matcher: &str, found: Option<&Value>) -> bool {
         "$empty" => found.is_none_or(is_empty),
         "$nonempty" => found.is_some_and(|value| !is_empty(value)),
         "$int" | "$unix" => found.is_some_and(Value::is_u64),
-        "$same:" => found.is_some_and(Value::is_string),
+        "$bool" => found.is_some_and(Value::is_boolean),
+        "$array" => found.is_some_and(Value::is_array),
         other => {
             let text = found.and_then(Value::as_str);
             if let Some(pattern) = other.strip_prefix("$re:") {
                 text.is_some_and(|text| Regex::new(pattern).unwrap().is_match(text))
-            } else if let Some(start) = other.strip_prefix("$prefix:") {
+            } else if let Some(start) = other
+                .strip_prefix("$prefix:")
+                .or_else(|| other.strip_prefix("$same:"))
+            {
                 text.is_some_and(|text| text.starts_with(start))
             } else {
                 panic!("the fixtures use {other}")

@@ -48,7 +48,7 @@ pub(super) fn reply(call: &Call<'_>) -> Reply {
     }
 }
 
-fn authorized(headers: &HeaderMap) -> Result<&str, ApiError> {
+pub(super) fn authorized(headers: &HeaderMap) -> Result<&str, ApiError> {
     let value = headers
         .get(AUTHORIZATION)
         .and_then(|value| value.to_str().ok());

@@ -13,6 +13,7 @@ mod client;
 mod clients;
 mod embeddings;
 mod gemini;
+mod gpt;
 mod hygiene;
 mod logs;
 mod messages;

@@ -8,13 +8,12 @@ use assistiv_server::config::{Config, Outbound, Provider};
 use assistiv_server::http::{
     DrainOptions, HttpOptions, HttpService, Readiness, Server, ServerOptions,
 };
-use assistiv_server::mock::Mock;
 use assistiv_server::node::{self, Node};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-/// A configuration whose only provider is the mock.
-pub(crate) fn config(dir: &std::path::Path, mock: &Mock, change: fn(&mut Config)) -> Config {
+/// A configuration whose providers are all at one address.
+pub(crate) fn config(dir: &std::path::Path, base_url: &str, change: fn(&mut Config)) -> Config {
     let mut config = Config::default();
     config.server.data_dir = dir.join("data");
     config.server.listen = ([127, 0, 0, 1], 0).into();
@@ -22,7 +21,7 @@ pub(crate) fn config(dir: &std::path::Path, mock: &Mock, change: fn(&mut Config)
     config.security.outbound_allow = vec![Outbound::Network("127.0.0.1/32".parse().unwrap())];
     for slug in ["anthropic", "google", "openai", "xai"] {
         let mut provider = Provider::default();
-        provider.base_url = Some(mock.base_url());
+        provider.base_url = Some(base_url.to_owned());
         config.providers.insert(slug.to_owned(), provider);
     }
     change(&mut config);

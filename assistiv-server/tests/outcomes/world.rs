@@ -80,7 +80,7 @@ impl World {
     pub(crate) async fn with(setup: Setup) -> Self {
         let mock = Mock::start(([127, 0, 0, 1], 0).into()).unwrap();
         let dir = tempfile::tempdir().unwrap();
-        let config = server::config(dir.path(), &mock, setup.config);
+        let config = server::config(dir.path(), &mock.base_url(), setup.config);
         let node = Node::open(&config).await.unwrap();
         let operator = PresentedKey::generate(KeyKind::Operator).unwrap();
         node.add_operator_key(&operator).await.unwrap();

@@ -107,6 +107,8 @@ impl Tap {
         let event: Event<'_> = serde_json::from_slice(&data).map_err(malformed)?;
         let kind = event.kind.clone();
         match &*kind {
+            // What has no type says nothing to anybody.
+            "" => return Ok(()),
             "error" => return Err(classify::body(&data)),
             "message_start" => {
                 self.start(event.message.as_ref(), out);
