@@ -84,9 +84,19 @@ impl OpenAiCompatible {
         Self::new(Dialect::compatible(name))
     }
 
+    /// Whether the output limit is too small for the Responses API and the model has another.
+    fn is_below_responses(&self, request: &InferenceRequest, target: &Target) -> bool {
+        let asked = request.output_limit().map(|(_, limit)| limit);
+        let limit = target.output_limit().or(asked);
+        let least = self.dialect.responses.unwrap_or(0);
+        target.upstream_api() == UpstreamApi::Chat && limit.is_some_and(|limit| limit < least)
+    }
+
     fn way(&self, request: &InferenceRequest, target: &Target) -> Way {
         match request.operation() {
             Operation::Embeddings => Way::Embeddings,
+            // Agents ask for a single token to see whether a key is good, which the Responses API refuses.
+            Operation::Messages if self.is_below_responses(request, target) => Way::Translated,
             _ if responses::bridges(&self.dialect, request, target) => Way::Responses,
             Operation::ChatCompletions => Way::Chat,
             _ => Way::Translated,

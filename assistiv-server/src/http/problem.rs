@@ -29,11 +29,16 @@ pub(super) fn response_at(
     request_id: &RequestId,
     docs_url: &str,
 ) -> Response<Full<Bytes>> {
-    let rest = path.strip_prefix(Operation::Messages.path());
-    if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+    if is_messages(path) {
         return with_body(problem, problem.to_messages_json(&request_id.0, docs_url));
     }
     response(problem, request_id, docs_url)
+}
+
+/// Whether Anthropic's clients call the path.
+pub(super) fn is_messages(path: &str) -> bool {
+    path.strip_prefix(Operation::Messages.path())
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn with_body(problem: &Problem, body: String) -> Response<Full<Bytes>> {

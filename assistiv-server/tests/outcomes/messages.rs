@@ -256,6 +256,7 @@ fn refused(answer: &Answer, status: u16, kind: &str, reason: &str) {
     let body = answer.json();
     assert_eq!(body["type"], "error");
     assert_eq!(body["request_id"], answer.header("x-request-id").unwrap());
+    assert_eq!(answer.header("request-id"), answer.header("x-request-id"));
     let error = &body["error"];
     assert_eq!(
         (&error["type"], &error["reason"]),
@@ -318,6 +319,17 @@ async fn tokens_are_counted_for_nothing() {
     let answer = world.send(&count("none", "x")).await;
     refused(&answer, 404, "not_found_error", "model_not_found");
     world.charged(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_single_token_may_be_asked_for() {
+    let world = World::new().await;
+    let one = with(body(MINI, "mock:words=9"), json!({"max_tokens": 1}));
+    let answer = whole(&world, &one).await;
+    assert_eq!(answer.json()["stop_reason"], "max_tokens", "{answer:?}");
+    assert_eq!(answer.json()["usage"]["output_tokens"], 1);
+    let sent = world.mock.last_request().unwrap();
+    assert_eq!(sent.path, "/v1/chat/completions");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
