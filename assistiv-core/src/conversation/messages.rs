@@ -195,11 +195,9 @@ fn effort(members: &Members, named: Option<Cow<'_, str>>) -> Result<Option<Effor
         return Ok(None);
     };
     match (&*thinking.kind, thinking.budget_tokens) {
-        ("enabled", Some(budget)) => Ok(Some(match budget {
-            ..=BUDGET_LOW => Effort::Low,
-            ..=BUDGET_MEDIUM => Effort::Medium,
-            _ => Effort::High,
-        })),
+        ("enabled", Some(budget)) if budget <= BUDGET_LOW => Ok(Some(Effort::Low)),
+        ("enabled", Some(budget)) if budget <= BUDGET_MEDIUM => Ok(Some(Effort::Medium)),
+        ("enabled", Some(_)) => Ok(Some(Effort::High)),
         ("adaptive" | "between_tools", _) => Ok(None),
         _ => Err(invalid("thinking", rule)),
     }
