@@ -4,7 +4,9 @@
 //! does not compile and nothing reaches a provider without a [`Funded`] value.
 
 mod chat;
+mod embeddings;
 mod fields;
+mod messages;
 mod request;
 mod responses;
 
@@ -16,6 +18,7 @@ pub use request::{InferenceRequest, LimitField};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use tokio::time::Instant;
 
 use crate::auth::{Identity, PresentedKey};
@@ -50,6 +53,8 @@ pub struct Call {
     pub operation: Operation,
     /// The body, in the operation's dialect.
     pub body: Bytes,
+    /// Headers that belong to the operation's dialect. Only those that [`Operation::headers`] names count.
+    pub headers: HeaderMap,
     /// The id under which the caller and the log know the request.
     pub request_id: Arc<str>,
     /// When its last byte arrived.
@@ -91,7 +96,7 @@ pub enum RequestError {
     /// Fields are missing or out of range; all at once.
     #[error("{} fields are not valid", .0.len())]
     Fields(Vec<FieldError>),
-    /// An operation that this version does not serve.
+    /// An operation of another service than this one.
     #[error("this operation is not served")]
     NotServed(Operation),
     /// A parameter that this endpoint cannot honour.
@@ -108,7 +113,13 @@ pub enum RequestError {
 
 impl Operation {
     /// Those that this version serves.
-    pub const SERVED: &'static [Self] = &[Self::ChatCompletions, Self::Responses];
+    pub const SERVED: &'static [Self] = &[
+        Self::ChatCompletions,
+        Self::Responses,
+        Self::Messages,
+        Self::CountTokens,
+        Self::Embeddings,
+    ];
 
     /// The path under which it is called.
     pub const fn path(self) -> &'static str {
@@ -118,6 +129,23 @@ impl Operation {
             Self::Messages => "/v1/messages",
             Self::CountTokens => "/v1/messages/count_tokens",
             Self::Embeddings => "/v1/embeddings",
+        }
+    }
+
+    /// The headers that are part of the dialect: what the caller says in them is for a provider of the same
+    /// dialect.
+    pub const fn headers(self) -> &'static [&'static str] {
+        match self {
+            Self::Messages | Self::CountTokens => &["anthropic-version", "anthropic-beta"],
+            _ => &[],
+        }
+    }
+
+    /// What a model has to be able to do: whoever writes messages can say how large one is.
+    pub(crate) const fn ability(self) -> Self {
+        match self {
+            Self::CountTokens => Self::Messages,
+            other => other,
         }
     }
 
@@ -138,9 +166,17 @@ impl Call {
             key,
             operation,
             body: body.into(),
+            headers: HeaderMap::new(),
             request_id: request_id.into(),
             received_at: Instant::now(),
         }
+    }
+
+    /// The same call with headers of its dialect.
+    #[must_use]
+    pub fn with_headers(mut self, headers: HeaderMap) -> Self {
+        self.headers = headers;
+        self
     }
 
     /// The same call under the caller's own request id.

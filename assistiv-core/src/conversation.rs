@@ -8,7 +8,7 @@
 //! ```text
 //! chat completions ─┐                    ┌─ Anthropic Messages
 //!                   ├─→ Conversation ──→ ┤
-//! (other dialects) ─┘                    └─ (other providers)
+//! messages ─────────┘                    └─ chat completions, (other providers)
 //!                   ←── AnswerEvents ←──
 //! ```
 //!
@@ -19,6 +19,7 @@ mod answer;
 mod chat;
 mod memory;
 mod message;
+mod messages;
 mod responses;
 mod tool;
 mod turns;
@@ -32,11 +33,15 @@ pub use tool::{Format, JsonSchema, Tool, ToolChoice};
 pub use turns::{Speaker, Turn, Turns};
 
 pub(crate) use chat::{call_ids as chat_call_ids, read as read_chat};
+pub(crate) use messages::{call_ids as messages_call_ids, read as read_messages};
 pub(crate) use responses::{call_ids as response_call_ids, read as read_response};
 
 use std::borrow::Cow;
 
 use crate::provider::{ProviderError, ProviderErrorKind};
+
+/// The signature of thoughts that no provider has signed, in dialects that want one. Nobody may be asked to check it.
+pub const UNSIGNED: &str = "assistiv-unsigned";
 
 /// A request for the next message of a conversation.
 #[derive(Clone, Debug, Default)]

@@ -5,6 +5,7 @@
 //! none either once a provider has begun an answer in one piece: it may bill what it sent.
 
 mod body;
+mod counting;
 mod exchange;
 mod failure;
 mod memories;
@@ -12,6 +13,7 @@ mod service;
 mod streaming;
 
 pub use body::{BodyError, CallBody};
+pub use counting::CountTokens;
 pub use service::{Dispatch, DispatchOptions};
 
 use http::HeaderName;
@@ -28,3 +30,5 @@ pub const MAX_TOKENS: HeaderName = HeaderName::from_static("x-assistiv-max-token
 pub const COST_USD: HeaderName = HeaderName::from_static("x-assistiv-cost-usd");
 /// Parameters that were left out, since the model does not take them.
 pub const DROPPED_PARAMS: HeaderName = HeaderName::from_static("x-assistiv-dropped-params");
+/// How the tokens of a prompt were counted: `reported` by the provider, or `estimated`.
+pub const TOKEN_COUNT_METHOD: HeaderName = HeaderName::from_static("x-assistiv-token-count-method");

@@ -4,6 +4,7 @@
 //! from it: a status, a stable reason, and a message that names the way out. Causes stay in `source()` and go
 //! to the log only.
 
+mod messages;
 mod problem;
 mod reason;
 

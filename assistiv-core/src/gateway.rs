@@ -18,7 +18,7 @@ use crate::auth::{
 use crate::billing::{Billing, Fund, Wallets};
 use crate::call::Operation;
 use crate::command::Commands;
-use crate::dispatch::Dispatch;
+use crate::dispatch::{CountTokens, Dispatch};
 use crate::keys::Keys;
 use crate::llm_configs::LlmConfigs;
 use crate::logs::{LogPipeline, Logs};
@@ -35,10 +35,14 @@ use crate::tenancy::Tenancy;
 /// Each layer takes what the one before it makes, so the order is checked by the compiler.
 pub type Inference = Authenticate<PlanCalls<Admit<Fund<Dispatch>>>>;
 
+/// The stack that counts the tokens of prompts, which is free: there is no [`Fund`] in it.
+pub type TokenCounting = Authenticate<PlanCalls<Admit<CountTokens>>>;
+
 /// A running gateway. Cheap to clone.
 #[derive(Clone)]
 pub struct Gateway {
     inference: Inference,
+    token_counting: TokenCounting,
     tenancy: Commands<Tenancy>,
     keys: Commands<Keys>,
     llm_configs: Commands<LlmConfigs>,
@@ -69,6 +73,11 @@ impl Gateway {
     /// The inference stack, as a tower service.
     pub fn inference(&self) -> Inference {
         self.inference.clone()
+    }
+
+    /// The stack for [`Operation::CountTokens`], as a tower service.
+    pub fn token_counting(&self) -> TokenCounting {
+        self.token_counting.clone()
     }
 
     /// Commands on platforms and end users.

@@ -97,6 +97,16 @@ pub trait Provider: Send + Sync + 'static {
     /// Makes a decoder for one answer.
     fn decoder(&self, request: &InferenceRequest, target: &Target) -> Box<dyn Decoder>;
 
+    /// Reads how many tokens a prompt has, in the answer to a [`CountTokens`](Operation::CountTokens) request. Asked
+    /// only of adapters that support the operation.
+    ///
+    /// # Errors
+    /// When the answer does not say.
+    fn counted(&self, body: &[u8]) -> Result<u64, ProviderError> {
+        let _ = body;
+        Err(ProviderError::new(ProviderErrorKind::Malformed))
+    }
+
     /// Whether the provider bills an answer to its end although the call is cancelled. Then an answer whose
     /// caller has left is read to its end instead.
     fn bills_on_cancel(&self) -> bool {

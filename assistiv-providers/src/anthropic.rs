@@ -1,14 +1,16 @@
 //! Anthropic's Messages API.
 //!
-//! Anthropic API reference, "Messages", "Streaming messages" and "Errors", read on 2026-11-23. The caller's dialect
-//! is another one, so a request is written anew from the neutral conversation, and an answer is read into neutral
-//! events. What a model takes is data (the module `model`).
+//! Anthropic API reference, "Messages", "Streaming messages" and "Errors", read on 2026-11-23. A caller of the same
+//! dialect gets the provider's own bytes (the module `native`). For callers of others a request is written anew from
+//! the neutral conversation, and an answer is read into neutral events. What a model takes is data (the module
+//! `model`).
 
 mod answer;
 mod blocks;
 mod classify;
 mod encode;
 mod model;
+mod native;
 mod schema;
 mod stream;
 mod usage;
@@ -44,9 +46,8 @@ impl Provider for Anthropic {
 
     fn support(&self, operation: Operation) -> Support {
         match operation {
-            Operation::ChatCompletions | Operation::Responses | Operation::Messages => {
-                Support::Translated
-            }
+            Operation::Messages | Operation::CountTokens => Support::Native,
+            Operation::ChatCompletions | Operation::Responses => Support::Translated,
             _ => Support::Unsupported,
         }
     }
@@ -56,7 +57,10 @@ impl Provider for Anthropic {
         request: &InferenceRequest,
         target: &Target,
     ) -> Result<Encoded, ProviderError> {
-        encode::encode(request, target)
+        match self.support(request.operation()) {
+            Support::Native => native::encode(request, target).map(Encoded::from),
+            _ => encode::encode(request, target),
+        }
     }
 
     async fn authorize(
@@ -74,12 +78,19 @@ impl Provider for Anthropic {
     }
 
     fn decoder(&self, request: &InferenceRequest, target: &Target) -> Box<dyn Decoder> {
+        if self.support(request.operation()) == Support::Native {
+            return native::decoder(request, target.slug().as_str());
+        }
         let answer = Answer::new(AnswerWriter::new(request, target), target.upstream_model());
         if request.is_stream() {
             Box::new(StreamDecoder::new(answer))
         } else {
             Box::new(WholeDecoder::new(answer))
         }
+    }
+
+    fn counted(&self, body: &[u8]) -> Result<u64, ProviderError> {
+        native::counted(body)
     }
 }
 

@@ -1,18 +1,21 @@
 //! OpenAI's chat completions, and the servers that speak the same format with small differences.
 //!
-//! The caller's dialect is the provider's own, so a request is edited and not rebuilt: the members that must
+//! Where the caller's dialect is the provider's own, a request is edited and not rebuilt: the members that must
 //! differ are exchanged in the caller's bytes, and an answer's frames are treated the same way on their way back.
 //! What a server does differently is data, a [`Dialect`]; so is what each model takes. Models that call functions on
-//! the Responses API alone are reached there (the module `responses`), without the caller noticing.
+//! the Responses API alone are reached there (the module `responses`), without the caller noticing; so are callers of
+//! other dialects, where the server has that API, and by chat completions (the module `translated`) where it has not.
 
 mod answer;
 mod choice;
 mod classify;
 mod dialect;
+mod embeddings;
 mod encode;
 mod model;
 mod responses;
 mod stream;
+mod translated;
 mod usage;
 mod whole;
 
@@ -22,7 +25,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use assistiv_core::call::{InferenceRequest, Operation};
-use assistiv_core::provider::{Credential, Decoder, Encoded, Provider, ProviderError, Support};
+use assistiv_core::provider::{
+    AnswerWriter, Credential, Decoder, Encoded, Provider, ProviderError, Support,
+};
 use assistiv_core::routing::{Target, UpstreamApi};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -30,6 +35,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, StatusCode};
 
 use self::answer::Answer;
+use self::embeddings::EmbeddingsDecoder;
 use self::stream::StreamDecoder;
 use self::whole::WholeDecoder;
 use crate::key;
@@ -38,6 +44,19 @@ use crate::key;
 #[derive(Clone, Debug)]
 pub struct OpenAiCompatible {
     dialect: Arc<Dialect>,
+}
+
+/// How a request reaches the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// Chat completions, spliced.
+    Chat,
+    /// Embeddings, spliced.
+    Embeddings,
+    /// The Responses API, written anew.
+    Responses,
+    /// Chat completions, written anew.
+    Translated,
 }
 
 // === impl OpenAiCompatible ===
@@ -64,6 +83,25 @@ impl OpenAiCompatible {
     pub fn compatible(name: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Dialect::compatible(name))
     }
+
+    /// Whether the output limit is too small for the Responses API and the model has another.
+    fn is_below_responses(&self, request: &InferenceRequest, target: &Target) -> bool {
+        let asked = request.output_limit().map(|(_, limit)| limit);
+        let limit = target.output_limit().or(asked);
+        let least = self.dialect.responses.unwrap_or(0);
+        target.upstream_api() == UpstreamApi::Chat && limit.is_some_and(|limit| limit < least)
+    }
+
+    fn way(&self, request: &InferenceRequest, target: &Target) -> Way {
+        match request.operation() {
+            Operation::Embeddings => Way::Embeddings,
+            // Agents ask for a single token to see whether a key is good, which the Responses API refuses.
+            Operation::Messages if self.is_below_responses(request, target) => Way::Translated,
+            _ if responses::bridges(&self.dialect, request, target) => Way::Responses,
+            Operation::ChatCompletions => Way::Chat,
+            _ => Way::Translated,
+        }
+    }
 }
 
 #[async_trait]
@@ -74,10 +112,8 @@ impl Provider for OpenAiCompatible {
 
     fn support(&self, operation: Operation) -> Support {
         match operation {
-            Operation::ChatCompletions => Support::Native,
-            Operation::Responses | Operation::Messages if self.dialect.responses.is_some() => {
-                Support::Translated
-            }
+            Operation::ChatCompletions | Operation::Embeddings => Support::Native,
+            Operation::Responses | Operation::Messages => Support::Translated,
             _ => Support::Unsupported,
         }
     }
@@ -87,7 +123,7 @@ impl Provider for OpenAiCompatible {
     }
 
     fn is_rewritten(&self, request: &InferenceRequest, target: &Target) -> bool {
-        responses::bridges(&self.dialect, request, target)
+        matches!(self.way(request, target), Way::Responses | Way::Translated)
     }
 
     fn encode(
@@ -95,10 +131,12 @@ impl Provider for OpenAiCompatible {
         request: &InferenceRequest,
         target: &Target,
     ) -> Result<Encoded, ProviderError> {
-        if self.is_rewritten(request, target) {
-            return responses::encode(&self.dialect, request, target);
+        match self.way(request, target) {
+            Way::Chat => encode::encode(&self.dialect, request, target.into()),
+            Way::Embeddings => embeddings::encode(request, target).map(Encoded::from),
+            Way::Responses => responses::encode(&self.dialect, request, target),
+            Way::Translated => translated::encode(&self.dialect, request, target),
         }
-        encode::encode(&self.dialect, request, target.into())
     }
 
     async fn authorize(
@@ -116,8 +154,16 @@ impl Provider for OpenAiCompatible {
     }
 
     fn decoder(&self, request: &InferenceRequest, target: &Target) -> Box<dyn Decoder> {
-        if self.is_rewritten(request, target) {
-            return responses::decoder(&self.dialect, request, target);
+        match self.way(request, target) {
+            Way::Chat => {}
+            Way::Embeddings => {
+                return Box::new(EmbeddingsDecoder::new(request, target.slug().as_str()));
+            }
+            Way::Responses => return responses::decoder(&self.dialect, request, target),
+            Way::Translated => {
+                let writer = AnswerWriter::new(request, target);
+                return translated::decoder(&self.dialect, writer, request.is_stream());
+            }
         }
         let answer = Answer::new(&self.dialect, request, target.slug().as_str());
         if request.is_stream() {

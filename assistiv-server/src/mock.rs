@@ -3,8 +3,8 @@
 //! The `demo` command and the integration tests send their upstream calls to it, so that
 //! everything between the gateway and a provider (connections, streams, cuts, silence) is real
 //! and nothing leaves the machine. It speaks OpenAI's Chat Completions, which xAI speaks too:
-//! `POST /v1/chat/completions` and `POST /v1/responses` (JSON and SSE) and `GET /v1/models`; Anthropic's Messages:
-//! `POST /v1/messages` (JSON and SSE); and Google's Gemini API:
+//! `POST /v1/chat/completions` and `POST /v1/responses` (JSON and SSE), `POST /v1/embeddings` and `GET /v1/models`;
+//! Anthropic's Messages: `POST /v1/messages` (JSON and SSE) and `POST /v1/messages/count_tokens`; and Google's Gemini API:
 //! `POST /v1/models/MODEL:generateContent` and `POST /v1/models/MODEL:streamGenerateContent`.
 //!
 //! Answers are deterministic. The prompt costs one token for each four bytes of message text,
@@ -42,6 +42,7 @@
 mod answer;
 mod anthropic;
 mod body;
+mod embeddings;
 mod errors;
 #[cfg(test)]
 mod fault_tests;
@@ -244,7 +245,7 @@ async fn serve(
                 body: &body,
             };
             match parts.uri.path() {
-                anthropic::PATH => anthropic::reply(&call),
+                anthropic::PATH | anthropic::COUNT_PATH => anthropic::reply(&call),
                 responses::PATH => responses::reply(&call),
                 path if google::is_path(path) => google::reply(&call),
                 _ => openai::reply(&call),

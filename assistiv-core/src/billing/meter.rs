@@ -37,6 +37,18 @@ pub enum CountMethod {
     Estimated,
 }
 
+// === impl CountMethod ===
+
+impl CountMethod {
+    /// The word in headers and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reported => "reported",
+            Self::Estimated => "estimated",
+        }
+    }
+}
+
 /// What has been seen of an answer.
 #[derive(Clone, Debug)]
 pub(crate) struct Meter {

@@ -1,17 +1,16 @@
 //! Reads OpenAI's chat completion requests (`docs/api-design.md`).
 
 use std::borrow::Cow;
-use std::fmt::Display;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::fields::Fields;
 use crate::call::{InferenceRequest, LimitField, Operation, RequestError};
 use crate::conversation::Recalled;
-use crate::error::FieldError;
 use crate::json::Members;
 
-const MESSAGES_MAX: usize = 10_000;
+pub(super) const MESSAGES_MAX: usize = 10_000;
 pub(super) const TOOLS_MAX: usize = 128;
 const STOP_MAX: usize = 4;
 const ROLES: [&str; 6] = [
@@ -36,17 +35,8 @@ pub(crate) fn tokens_of_bytes(bytes: u64) -> u64 {
     bytes.div_ceil(BYTES_PER_TOKEN)
 }
 
-/// Collects every bad field.
-struct Reader<'a> {
-    members: &'a Members,
-    errors: Vec<FieldError>,
-}
-
 pub(super) fn read(members: Members) -> Result<InferenceRequest, RequestError> {
-    let mut reader = Reader {
-        members: &members,
-        errors: Vec::new(),
-    };
+    let mut reader = Fields::new(&members);
     let model = reader.required::<String>("model", "must be a model slug");
     let prompt_tokens = reader.messages();
     let stream = reader
@@ -85,51 +75,12 @@ pub(super) fn read(members: Members) -> Result<InferenceRequest, RequestError> {
         prompt_tokens: prompt_tokens.saturating_add(tool_tokens),
         recalled: Recalled::default(),
         response: None,
+        headers: http::HeaderMap::new(),
         members,
     })
 }
 
-impl<'a> Reader<'a> {
-    fn fail(&mut self, param: impl Into<String>, message: impl Into<String>) {
-        self.errors.push(FieldError {
-            param: param.into(),
-            message: message.into(),
-        });
-    }
-
-    /// What the rule says is written only where it is broken.
-    fn field<T: Deserialize<'a>>(&mut self, name: &str, rule: impl Display) -> Option<T> {
-        match self.members.read(name) {
-            Ok(value) => value,
-            Err(_) => {
-                self.fail(name, rule.to_string());
-                None
-            }
-        }
-    }
-
-    fn required<T: Deserialize<'a>>(&mut self, name: &str, rule: impl Display) -> Option<T> {
-        if self.members.find(name).is_none() {
-            self.fail(name, "is required");
-            return None;
-        }
-        self.field(name, rule)
-    }
-
-    fn integer(&mut self, name: &str, min: u64, max: u64) -> Option<u64> {
-        let rule = format_args!("must be an integer of at least {min}");
-        let value = self.field::<u64>(name, rule)?;
-        if value < min {
-            self.fail(name, rule.to_string());
-            return None;
-        }
-        if value > max {
-            self.fail(name, format!("must be at most {max}"));
-            return None;
-        }
-        Some(value)
-    }
-
+impl Fields<'_> {
     /// The prompt's size in tokens.
     fn messages(&mut self) -> u64 {
         let Some(messages) =
@@ -196,24 +147,17 @@ impl<'a> Reader<'a> {
     }
 
     fn sampling(&mut self) {
-        for (name, min, max) in [
+        self.numbers(&[
             ("temperature", 0.0, 2.0),
             ("top_p", 0.0, 1.0),
             ("frequency_penalty", -2.0, 2.0),
             ("presence_penalty", -2.0, 2.0),
-        ] {
-            let rule = format_args!("must be a number from {min} to {max}");
-            if let Some(value) = self.field::<f64>(name, rule)
-                && !(min..=max).contains(&value)
-            {
-                self.fail(name, rule.to_string());
-            }
-        }
+        ]);
     }
 
     fn stop(&mut self) {
         let rule = format_args!("must be a string or an array of at most {STOP_MAX} strings");
-        let is_string = self.members.read::<Cow<'_, str>>("stop").is_ok();
+        let is_string = self.members().read::<Cow<'_, str>>("stop").is_ok();
         if !is_string
             && self
                 .field::<Vec<Cow<'_, str>>>("stop", rule)

@@ -1,5 +1,7 @@
 //! Reads the fields of a request and collects every bad one.
 
+use std::fmt::Display;
+
 use serde::Deserialize;
 
 use crate::error::FieldError;
@@ -32,17 +34,26 @@ impl<'a> Fields<'a> {
         });
     }
 
-    pub(super) fn field<T: Deserialize<'a>>(&mut self, name: &str, rule: &str) -> Option<T> {
+    /// What the rule says is written only where it is broken.
+    pub(super) fn field<T: Deserialize<'a>>(
+        &mut self,
+        name: &str,
+        rule: impl Display,
+    ) -> Option<T> {
         match self.members.read(name) {
             Ok(value) => value,
             Err(_) => {
-                self.fail(name, rule);
+                self.fail(name, rule.to_string());
                 None
             }
         }
     }
 
-    pub(super) fn required<T: Deserialize<'a>>(&mut self, name: &str, rule: &str) -> Option<T> {
+    pub(super) fn required<T: Deserialize<'a>>(
+        &mut self,
+        name: &str,
+        rule: impl Display,
+    ) -> Option<T> {
         if self.members.find(name).is_none() {
             self.fail(name, "is required");
             return None;
@@ -51,10 +62,10 @@ impl<'a> Fields<'a> {
     }
 
     pub(super) fn integer(&mut self, name: &str, min: u64, max: u64) -> Option<u64> {
-        let rule = format!("must be an integer of at least {min}");
-        let value = self.field::<u64>(name, &rule)?;
+        let rule = format_args!("must be an integer of at least {min}");
+        let value = self.field::<u64>(name, rule)?;
         if value < min {
-            self.fail(name, rule);
+            self.fail(name, rule.to_string());
             return None;
         }
         if value > max {
@@ -67,11 +78,11 @@ impl<'a> Fields<'a> {
     /// Numbers, each with its range.
     pub(super) fn numbers(&mut self, ranges: &[(&str, f64, f64)]) {
         for (name, min, max) in ranges {
-            let rule = format!("must be a number from {min} to {max}");
-            if let Some(value) = self.field::<f64>(name, &rule)
+            let rule = format_args!("must be a number from {min} to {max}");
+            if let Some(value) = self.field::<f64>(name, rule)
                 && !(min..=max).contains(&&value)
             {
-                self.fail(*name, rule);
+                self.fail(*name, rule.to_string());
             }
         }
     }

@@ -1,8 +1,9 @@
 //! A request that has been read: what the gateway needs to know, and the body it may edit.
 
 use bytes::Bytes;
+use http::HeaderMap;
 
-use crate::call::{Operation, RequestError, chat, responses};
+use crate::call::{Operation, RequestError, chat, embeddings, messages, responses};
 use crate::conversation::{self, Conversation, Recalled};
 use crate::json::Members;
 use crate::provider::{ProviderError, ProviderErrorKind};
@@ -23,6 +24,7 @@ pub struct InferenceRequest {
     pub(crate) recalled: Recalled,
     /// What a request for a response asks of the gateway itself.
     pub(crate) response: Option<Box<Asked>>,
+    pub(crate) headers: HeaderMap,
 }
 
 /// The member in which a request limits its output.
@@ -61,7 +63,8 @@ impl InferenceRequest {
         match operation {
             Operation::ChatCompletions => chat::read(members),
             Operation::Responses => responses::read(members),
-            operation => Err(RequestError::NotServed(operation)),
+            Operation::Messages | Operation::CountTokens => messages::read(operation, members),
+            Operation::Embeddings => embeddings::read(members),
         }
     }
 
@@ -109,6 +112,7 @@ impl InferenceRequest {
         match self.operation {
             Operation::ChatCompletions => conversation::read_chat(self),
             Operation::Responses => conversation::read_response(self),
+            Operation::Messages | Operation::CountTokens => conversation::read_messages(self),
             _ => Err(ProviderError::new(ProviderErrorKind::Invalid)),
         }
     }
@@ -118,8 +122,25 @@ impl InferenceRequest {
         match self.operation {
             Operation::ChatCompletions => conversation::chat_call_ids(self),
             Operation::Responses => conversation::response_call_ids(self),
+            Operation::Messages => conversation::messages_call_ids(self),
             _ => Vec::new(),
         }
+    }
+
+    /// Headers that belong to the operation's dialect, with values that may be sent on.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// Adds the headers that came with the request; only those of its dialect are kept.
+    #[must_use]
+    pub fn with_headers(mut self, headers: &HeaderMap) -> Self {
+        for name in self.operation.headers() {
+            for value in headers.get_all(*name) {
+                self.headers.append(*name, value.clone());
+            }
+        }
+        self
     }
 
     /// What is remembered of the tool calls in the request.

@@ -109,6 +109,7 @@ pub(super) fn read(mut members: Members) -> Result<InferenceRequest, RequestErro
         prompt_tokens: prompt_tokens.saturating_add(other_tokens),
         recalled: Recalled::default(),
         response: Some(Box::new(asked)),
+        headers: http::HeaderMap::new(),
         members,
     })
 }

@@ -25,6 +25,8 @@ enum Kind {
         bytes: Option<Bytes>,
         _settled: Settled,
     },
+    /// Nothing was charged.
+    Free(Option<Bytes>),
     Stream(Pin<Box<dyn Stream<Item = Bytes> + Send>>),
 }
 
@@ -51,6 +53,10 @@ impl CallBody {
         })
     }
 
+    pub(super) fn free(bytes: Bytes) -> Self {
+        Self::new(Kind::Free(Some(bytes)))
+    }
+
     pub(super) fn stream(stream: impl Stream<Item = Bytes> + Send + 'static) -> Self {
         Self::new(Kind::Stream(Box::pin(stream)))
     }
@@ -65,7 +71,7 @@ impl Body for CallBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut self.kind {
-            Kind::Whole { bytes, .. } => {
+            Kind::Whole { bytes, .. } | Kind::Free(bytes) => {
                 Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))))
             }
             Kind::Stream(stream) => stream
@@ -76,12 +82,15 @@ impl Body for CallBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(&self.kind, Kind::Whole { bytes: None, .. })
+        matches!(
+            &self.kind,
+            Kind::Whole { bytes: None, .. } | Kind::Free(None)
+        )
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
-            Kind::Whole { bytes, .. } => {
+            Kind::Whole { bytes, .. } | Kind::Free(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64))
             }
             Kind::Stream(_) => SizeHint::default(),
@@ -92,7 +101,7 @@ impl Body for CallBody {
 impl std::fmt::Debug for CallBody {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let kind = match &self.kind {
-            Kind::Whole { .. } => "whole",
+            Kind::Whole { .. } | Kind::Free(_) => "whole",
             Kind::Stream(_) => "stream",
         };
         f.debug_tuple("CallBody").field(&kind).finish()

@@ -18,10 +18,13 @@ pub(super) fn frame(
     match operation {
         Operation::Responses => response(problem, out),
         Operation::Messages => {
-            let body = problem.to_json(request_id, docs_url);
+            let body = problem.to_json_for(operation, request_id, docs_url);
             format!("event: error\ndata: {body}\n\n").into()
         }
-        _ => format!("data: {}\n\n", problem.to_json(request_id, docs_url)).into(),
+        _ => {
+            let body = problem.to_json_for(operation, request_id, docs_url);
+            format!("data: {body}\n\n").into()
+        }
     }
 }
 
@@ -51,4 +54,12 @@ fn response(problem: &Problem, out: &mut Output) -> Bytes {
         bytes.extend_from_slice(&piece);
     }
     bytes.freeze()
+}
+
+/// What keeps the connection of a silent stream alive.
+pub(super) fn ping(operation: Operation) -> Bytes {
+    Bytes::from_static(match operation {
+        Operation::Messages => b"event: ping\ndata: {\"type\":\"ping\"}\n\n",
+        _ => b": ping\n\n",
+    })
 }

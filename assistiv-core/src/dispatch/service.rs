@@ -15,13 +15,14 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use super::body::CallBody;
+use super::counting::CountTokens;
 use super::exchange::{Exchange, Step};
 use super::memories::{Memories, Owner};
 use super::streaming::Streaming;
 use super::{COST_USD, DROPPED_PARAMS, LOG_ID, MAX_TOKENS, OVERHEAD_US, PROVIDER};
 use crate::Error;
 use crate::billing::{BillingOptions, Ending, FundError, Hold, OpenGate};
-use crate::call::{Funded, Planned};
+use crate::call::{Funded, Operation, Planned, RequestError};
 use crate::conversation::Dropped;
 use crate::logs::LogPipeline;
 use crate::provider::{Encoded, Piece, ProviderError, ProviderErrorKind, UpstreamBody};
@@ -91,6 +92,11 @@ impl Default for DispatchOptions {
 // === impl Dispatch ===
 
 impl Dispatch {
+    /// The inside of a stack that counts tokens.
+    pub fn count_tokens(&self) -> CountTokens {
+        CountTokens::new(self.shared.clone())
+    }
+
     pub(crate) fn new(
         options: DispatchOptions,
         billing: &BillingOptions,
@@ -147,6 +153,12 @@ impl Shared {
             mut planned,
             mut hold,
         } = funded;
+        let operation = planned.request.operation();
+        if operation == Operation::CountTokens {
+            // It costs nothing, so that nobody pays for it.
+            hold.release();
+            return Err(RequestError::NotServed(operation).into());
+        }
         let targets = std::mem::take(&mut planned.plan.targets);
         hold.log(self.logs.call(&planned));
         let is_rewritten = |target: &Target| {
@@ -290,7 +302,7 @@ impl Shared {
         if head.status.is_success() {
             return Ok((body, dropped));
         }
-        let body = read_error(body).await;
+        let body = read_body(body).await;
         Err(provider.classify(head.status, &head.headers, &body).into())
     }
 
@@ -350,13 +362,15 @@ impl Shared {
         put(headers, LOG_ID, planned.log_id);
         put(headers, PROVIDER, &target.provider);
         put(headers, OVERHEAD_US, overhead.as_micros());
-        if let Some(limit) = lowered_to {
+        // Embeddings have no output to limit.
+        let has_output = planned.request.operation() != Operation::Embeddings;
+        if let Some(limit) = lowered_to.filter(|_| has_output) {
             put(headers, MAX_TOKENS, limit);
         }
         if let Some(cost) = cost {
             put(headers, COST_USD, cost);
         }
-        if let Some(names) = names_of(&dropped) {
+        if let Some(names) = names_of(&dropped, planned.request.operation()) {
             put(headers, DROPPED_PARAMS, names);
         }
         Ok(response)
@@ -411,12 +425,22 @@ impl Shared {
     }
 }
 
+/// What a dialect calls a parameter that has its name from chat completions.
+fn name_in(operation: Operation, name: &str) -> &str {
+    match (operation, name) {
+        (Operation::Messages, "reasoning_effort") => "thinking",
+        (Operation::Messages, "stop") => "stop_sequences",
+        _ => name,
+    }
+}
+
 /// The names of parameters as a list. Callers make names up, so that not every one of them is fit for a header.
-fn names_of(dropped: &Dropped) -> Option<String> {
+fn names_of(dropped: &Dropped, operation: Operation) -> Option<String> {
     let fit =
         |name: &&str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic() && b != b',');
     let mut list = String::new();
-    for name in dropped.names().filter(fit) {
+    let names = dropped.names().map(|name| name_in(operation, name));
+    for name in names.filter(fit) {
         if list.len() + name.len() > DROPPED_BYTES_MAX {
             break;
         }
@@ -428,8 +452,8 @@ fn names_of(dropped: &Dropped) -> Option<String> {
     (!list.is_empty()).then_some(list)
 }
 
-/// The beginning of an error answer. One that cannot be read is still an error, with its status.
-async fn read_error(mut body: UpstreamBody) -> bytes::BytesMut {
+/// The beginning of an answer that is small, an error for example. One that cannot be read is still an error, with its status.
+pub(super) async fn read_body(mut body: UpstreamBody) -> bytes::BytesMut {
     let mut read = bytes::BytesMut::new();
     let until = Instant::now() + ERROR_BODY_WAIT;
     while let Ok(Some(Ok(frame))) = tokio::time::timeout_at(until, body.frame()).await {
@@ -455,7 +479,7 @@ fn unusable(error: Error) -> Error {
     }
 }
 
-fn put(headers: &mut HeaderMap, name: http::HeaderName, value: impl std::fmt::Display) {
+pub(super) fn put(headers: &mut HeaderMap, name: http::HeaderName, value: impl std::fmt::Display) {
     if let Ok(value) = HeaderValue::from_str(&value.to_string()) {
         headers.insert(name, value);
     }

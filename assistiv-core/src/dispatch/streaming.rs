@@ -19,9 +19,8 @@ use crate::error::{Error, Problem};
 use crate::provider::{Output, Piece, ProviderError, ProviderErrorKind};
 use crate::responses::Saving;
 
-/// Silence after which a comment keeps the connection alive.
+/// Silence after which a sign keeps the connection alive.
 const PING_AFTER: Duration = Duration::from_secs(15);
-const PING: &[u8] = b": ping\n\n";
 
 /// Hands out content as it comes and the end once the charge is durable.
 pub(super) struct Streaming {
@@ -85,7 +84,7 @@ impl Streaming {
                     let error = exhausted(Funds::Suspended);
                     return self.fail(Ending::FundsExhausted, &error.into()).await;
                 }
-                Ok(Step::Quiet) => return Some(Bytes::from_static(PING)),
+                Ok(Step::Quiet) => return Some(failure::ping(self.operation)),
                 Ok(Step::End) => return self.complete().await,
                 Ok(Step::Short(mut funds)) => {
                     while funds == Funds::Asking {

@@ -213,14 +213,19 @@ impl GatewayBuilder {
             logs.clone(),
             responses.clone(),
         );
+        let admit = AdmitLayer::new(self.concurrent_calls.unwrap_or(CONCURRENT_CALLS));
         let inference = ServiceBuilder::new()
             .layer(AuthenticateLayer::new(authenticator.clone())) // who asks, before anything is read
             .layer(PlanLayer::new(router.clone(), responses.clone())) // what is asked, where it may go, what it may cost
-            .layer(AdmitLayer::new(
-                self.concurrent_calls.unwrap_or(CONCURRENT_CALLS),
-            )) // refuse before holding money
+            .layer(admit.clone()) // refuse before holding money
             .layer(FundLayer::new(billing.clone())) // nothing is sent without a hold
             .service(dispatch.clone());
+        // Free, so that nothing is held; the places are the same ones.
+        let token_counting = ServiceBuilder::new()
+            .layer(AuthenticateLayer::new(authenticator.clone()))
+            .layer(PlanLayer::new(router.clone(), responses.clone()))
+            .layer(admit)
+            .service(dispatch.count_tokens());
         spawn_touches(&runtime, authenticator.clone());
         let follower = Follower::new(
             stores.changes.clone(),
@@ -232,6 +237,7 @@ impl GatewayBuilder {
         runtime.spawn(follower.run(runtime.stopping()));
         Ok(Gateway {
             inference,
+            token_counting,
             tenancy: Commands::new(Tenancy {
                 stores: stores.clone(),
                 authenticator: authenticator.clone(),

@@ -1,14 +1,16 @@
 //! Writes answers in the caller's dialect, for adapters whose providers speak another one.
 
 mod chat;
+mod messages;
 mod responses;
 
 use std::fmt;
 
 use self::chat::ChatWriter;
+use self::messages::MessagesWriter;
 use self::responses::ResponseWriter;
 use super::Output;
-use crate::call::InferenceRequest;
+use crate::call::{InferenceRequest, Operation};
 use crate::conversation::{AnswerEvent, Memory};
 use crate::routing::Target;
 
@@ -49,6 +51,9 @@ impl AnswerWriter {
     pub fn naming(request: &InferenceRequest, model: &str) -> Self {
         let dialect: Box<dyn Dialect> = match &request.response {
             Some(asked) => Box::new(ResponseWriter::new(asked, request, model)),
+            None if request.operation() == Operation::Messages => {
+                Box::new(MessagesWriter::new(request, model))
+            }
             None => Box::new(ChatWriter::new(request, model)),
         };
         Self {

@@ -3,7 +3,7 @@
 use super::catalogue::CatalogueModel;
 use super::plan::Target;
 use crate::billing::{BillingOptions, DisplayRates, Estimate};
-use crate::call::InferenceRequest;
+use crate::call::{InferenceRequest, Operation};
 use crate::tenancy::PlatformSettings;
 
 /// Output tokens counted for a stream, whose hold is extended as it runs.
@@ -19,7 +19,9 @@ pub(super) fn estimate(
     settings: &PlatformSettings,
     options: &BillingOptions,
 ) -> Estimate {
-    let cap = if request.is_stream() {
+    let cap = if request.operation() == Operation::Embeddings {
+        0
+    } else if request.is_stream() {
         STREAM_OUTPUT
     } else {
         WHOLE_OUTPUT
@@ -46,7 +48,7 @@ pub(super) fn estimate(
         prices,
         input_tokens: with_factor(request.prompt_tokens(), options.hold_input_per_mille),
         output_tokens: output.saturating_mul(u64::from(request.choices())),
-        is_bounded: limit.is_some_and(|limit| limit <= cap),
+        is_bounded: cap == 0 || limit.is_some_and(|limit| limit <= cap),
         markup: settings.markup(),
         display: display(model, settings),
     }

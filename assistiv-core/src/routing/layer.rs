@@ -68,7 +68,8 @@ where
         let responses = self.responses.clone();
         Box::pin(async move {
             let Authenticated { call, identity } = authenticated;
-            let mut request = InferenceRequest::parse(call.operation, call.body)?;
+            let mut request =
+                InferenceRequest::parse(call.operation, call.body)?.with_headers(&call.headers);
             responses.resume(&identity, &mut request).await?;
             let plan = router.plan(&identity, &request).await?;
             let planned = Planned {

@@ -135,7 +135,7 @@ impl Router {
         serves(model, request)?;
         let keys = self.keys(scope).await?;
         let now = self.0.clock.now();
-        let mut candidates = self.candidates(model, &keys, request.operation());
+        let mut candidates = self.candidates(model, &keys, request.operation().ability());
         if candidates.is_empty() {
             return Err(not_found());
         }
@@ -223,11 +223,12 @@ impl Router {
         keys: &[PlatformKey],
         now: Timestamp,
     ) -> Option<ListedModel> {
-        if model.mode != ModelMode::Chat {
-            return None;
-        }
+        let operation = match model.mode {
+            ModelMode::Chat => Operation::ChatCompletions,
+            ModelMode::Embedding => Operation::Embeddings,
+        };
         let usable = |c: &Candidate<'_>| !c.is_sealed() && !c.route.prices_at(now).is_empty();
-        let mut candidates = self.candidates(model, keys, Operation::ChatCompletions);
+        let mut candidates = self.candidates(model, keys, operation);
         candidates.retain(usable);
         let first = candidates
             .iter()
@@ -417,8 +418,11 @@ fn serves(model: &CatalogueModel, request: &InferenceRequest) -> Result<(), Plan
         model: model.slug.clone(),
         mode,
     };
-    if model.mode == ModelMode::Embedding {
-        return Err(unsupported("embeddings"));
+    let wants_embeddings = request.operation() == Operation::Embeddings;
+    match model.mode {
+        ModelMode::Embedding if !wants_embeddings => return Err(unsupported("embeddings")),
+        ModelMode::Chat if wants_embeddings => return Err(unsupported("conversations")),
+        _ => {}
     }
     if let (Some(min), Some((field, limit))) = (model.min_output_tokens, request.output_limit())
         && limit < min
@@ -429,9 +433,10 @@ fn serves(model: &CatalogueModel, request: &InferenceRequest) -> Result<(), Plan
         });
     }
     // Counted without a tokenizer, a prompt may look up to twice its size: only a hopeless one is refused here.
+    // The texts of a request for embeddings count each for itself.
     if let Some(limit) = model
         .context_window
-        .filter(|limit| request.prompt_tokens() / 2 > *limit)
+        .filter(|limit| !wants_embeddings && request.prompt_tokens() / 2 > *limit)
     {
         return Err(PlanError::ContextLength {
             tokens: request.prompt_tokens() / 2,

@@ -19,14 +19,14 @@ use super::model::{self, Thinking, Traits};
 use super::schema;
 
 /// The version whose requests may still carry `temperature`. Answers are the same in all of them.
-const VERSION: &str = "2023-06-01";
+pub(super) const VERSION: &str = "2023-06-01";
 /// The output limit where neither caller nor catalogue has one.
 const LIMIT: u64 = 4096;
 /// The longest output that is asked for on the gateway's own account when the answer comes in one piece, since the
 /// connection is silent until it is there.
 const WHOLE_LIMIT: u64 = 32_000;
 /// The fewest tokens that a model may think with.
-const BUDGET_MIN: u64 = 1024;
+pub(super) const BUDGET_MIN: u64 = 1024;
 
 const JSON_ONLY: &str = "Answer with one JSON object and nothing else: no explanation before or after it, no code fence.";
 
@@ -374,7 +374,10 @@ fn raw(json: Option<String>, param: &str) -> Result<Box<RawValue>, ProviderError
     })
 }
 
-fn failed(message: &str, error: impl std::error::Error + Send + Sync + 'static) -> ProviderError {
+pub(super) fn failed(
+    message: &str,
+    error: impl std::error::Error + Send + Sync + 'static,
+) -> ProviderError {
     ProviderError::new(Kind::Failed)
         .with_message(message)
         .with_source(error)

@@ -1,6 +1,7 @@
 //! The codec against recorded exchanges (`tests/vectors` of the repository).
 
 mod answers;
+mod native;
 mod requests;
 
 use std::sync::Arc;

@@ -6,6 +6,7 @@
 
 use assistiv_core::billing::Usage;
 use assistiv_core::conversation::UsageReport;
+use assistiv_core::provider::Output;
 use serde::Deserialize;
 
 /// What is known of a call's usage so far. An absent count is not a zero.
@@ -33,9 +34,28 @@ struct OutputDetails {
     thinking_tokens: Option<u64>,
 }
 
+/// Tells the output what is known of the usage.
+pub(super) fn tell(report: &Report, out: &mut Output) {
+    if let Some(usage) = report.usage() {
+        out.report(usage.usage);
+    }
+    if let Some(tier) = report.tier() {
+        out.report_tier(tier);
+    }
+}
+
 // === impl Report ===
 
 impl Report {
+    /// That nothing was used, for answers that are not billed.
+    pub(super) fn nothing() -> Self {
+        Self {
+            input_tokens: Some(0),
+            output_tokens: Some(0),
+            ..Self::default()
+        }
+    }
+
     /// Lays a later report over this one, count by count.
     pub(super) fn update(&mut self, later: Self) {
         let Self {

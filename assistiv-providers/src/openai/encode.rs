@@ -61,24 +61,39 @@ pub(super) fn encode(
     if !dialect.names {
         relax_tools(&mut members)?;
     }
-    let accept = if request.is_stream() {
-        "text/event-stream"
-    } else {
-        "application/json"
-    };
-    let mut request = http::Request::builder()
-        .method(Method::POST)
-        .uri(format!("{}/chat/completions", upstream.base_url))
-        .header(CONTENT_TYPE, "application/json")
-        .header(ACCEPT, accept)
-        // A compressed stream would have to be unpacked before it could be split into events.
-        .header(ACCEPT_ENCODING, "identity")
-        .body(members.to_bytes())
-        .map_err(bad_url)?;
+    let mut request = post(
+        upstream.base_url,
+        "chat/completions",
+        request.is_stream(),
+        members.to_bytes(),
+    )?;
     if let Some((name, id)) = conversation_id {
         request.headers_mut().insert(name, id);
     }
     Ok(Encoded { request, dropped })
+}
+
+/// A request with a body for one of the server's endpoints.
+pub(super) fn post(
+    base_url: &str,
+    path: &str,
+    is_stream: bool,
+    body: Bytes,
+) -> Result<http::Request<Bytes>, ProviderError> {
+    let accept = if is_stream {
+        "text/event-stream"
+    } else {
+        "application/json"
+    };
+    http::Request::builder()
+        .method(Method::POST)
+        .uri(format!("{base_url}/{path}"))
+        .header(CONTENT_TYPE, "application/json")
+        .header(ACCEPT, accept)
+        // A compressed stream would have to be unpacked before it could be split into events.
+        .header(ACCEPT_ENCODING, "identity")
+        .body(body)
+        .map_err(bad_url)
 }
 
 /// A base URL that makes no request.

@@ -1,8 +1,10 @@
 //! The codec against recorded exchanges (`tests/vectors` of the repository).
 
 mod bridge;
+mod embeddings;
 mod frames;
 mod requests;
+mod translated;
 
 use assistiv_core::billing::Usage;
 use assistiv_core::call::LimitField;

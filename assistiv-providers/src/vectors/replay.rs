@@ -88,13 +88,13 @@ pub(crate) fn respellings(stream: &str) -> Vec<String> {
 /// What differs from one writing to the next: ids that were drawn by lot, and the time.
 static CHANCE: LazyLock<Regex> = LazyLock::new(|| {
     let ids = r#""id":"chatcmpl-[0-9a-f]{32}","object":"([a-z.]+)","created":[0-9]+"#;
-    Regex::new(&format!(r#"{ids}|"id":"call_[0-9a-f]{{32}}""#)).unwrap()
+    Regex::new(&format!(r#"{ids}|"id":"(?:call|msg)_[0-9a-f]{{32}}""#)).unwrap()
 });
 
 fn without_chance(piece: Piece) -> Piece {
     let plain = |bytes: Bytes| {
         let text = std::str::from_utf8(&bytes).unwrap();
-        if !text.contains("chatcmpl-") {
+        if !text.contains("chatcmpl-") && !text.contains("\"msg_") {
             return bytes;
         }
         let plain = CHANCE.replace_all(text, |found: &Captures<'_>| match found.get(1) {

@@ -7,7 +7,7 @@ use http_body::Body;
 use super::intake::Unread;
 use super::problem::RequestId;
 use super::response::ResponseBody;
-use super::{cors, route};
+use super::{cors, problem, route};
 
 /// What has to be remembered of a request until its response is there.
 pub(super) struct Finish {
@@ -15,6 +15,7 @@ pub(super) struct Finish {
     is_http1: bool,
     is_cross_origin: bool,
     has_origin: bool,
+    is_messages: bool,
     unread: Unread,
 }
 
@@ -27,6 +28,7 @@ impl Finish {
             is_http1: head.version < Version::HTTP_2,
             is_cross_origin: route::is_cross_origin(head.uri.path()),
             has_origin: cors::is_asked(&head.headers),
+            is_messages: problem::is_messages(head.uri.path()),
             unread,
         }
     }
@@ -51,6 +53,10 @@ impl Finish {
         }
         let headers = response.headers_mut();
         if let Ok(value) = HeaderValue::from_str(&id.0) {
+            if self.is_messages {
+                // Where Anthropic's clients look for it.
+                headers.insert("request-id", value.clone());
+            }
             headers.insert("x-request-id", value);
         }
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -3,7 +3,7 @@
 use assistiv_core::auth::PresentedKey;
 use assistiv_core::{Call, Error, Gateway, Operation};
 use bytes::Bytes;
-use http::Response;
+use http::{HeaderMap, Response};
 use tokio::time::Instant;
 use tower::ServiceExt;
 
@@ -16,15 +16,20 @@ pub(super) async fn call(
     operation: Operation,
     key: PresentedKey,
     body: Bytes,
+    headers: HeaderMap,
     request_id: &RequestId,
 ) -> Result<Response<ResponseBody>, Error> {
     let call = Call {
         key,
         operation,
         body,
+        headers,
         request_id: request_id.0.clone(),
         received_at: Instant::now(),
     };
-    let response = gateway.inference().oneshot(call).await?;
+    let response = match operation {
+        Operation::CountTokens => gateway.token_counting().oneshot(call).await?,
+        _ => gateway.inference().oneshot(call).await?,
+    };
     Ok(response.map(ResponseBody::from))
 }

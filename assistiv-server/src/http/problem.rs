@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use assistiv_core::Problem;
 use assistiv_core::error::Reason;
+use assistiv_core::{Operation, Problem};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response};
@@ -19,7 +19,30 @@ pub fn response(
     request_id: &RequestId,
     docs_url: &str,
 ) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(problem.to_json(&request_id.0, docs_url)));
+    with_body(problem, problem.to_json(&request_id.0, docs_url))
+}
+
+/// A problem as a response in the form that clients of a path read: Anthropic's have one of their own.
+pub(super) fn response_at(
+    path: &str,
+    problem: &Problem,
+    request_id: &RequestId,
+    docs_url: &str,
+) -> Response<Full<Bytes>> {
+    if is_messages(path) {
+        return with_body(problem, problem.to_messages_json(&request_id.0, docs_url));
+    }
+    response(problem, request_id, docs_url)
+}
+
+/// Whether Anthropic's clients call the path.
+pub(super) fn is_messages(path: &str) -> bool {
+    path.strip_prefix(Operation::Messages.path())
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+fn with_body(problem: &Problem, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(body));
     *response.status_mut() = problem.status();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -79,6 +79,12 @@ enum Accepted {
     Management,
 }
 
+/// What has to be known of a request to answer it in its form.
+struct Asked<'r> {
+    uri: http::Uri,
+    id: &'r RequestId,
+}
+
 /// A request whose head is refused.
 struct Refused {
     problem: Box<Problem>,
@@ -181,20 +187,24 @@ impl Shared {
         let (head, body) = request.into_parts();
         let (body, unread) = Intake::new(body);
         let request_id = head::request_id(&head.headers);
+        let asked = Asked {
+            uri: head.uri.clone(),
+            id: &request_id,
+        };
         let mut log = RequestLog::begin(
             &head.method,
             Route::of(head.uri.path()).template(),
             &request_id,
         );
         let finish = Finish::new(&head, unread);
-        let answer = AssertUnwindSafe(self.answer(head, body, &request_id)).catch_unwind();
+        let answer = AssertUnwindSafe(self.answer(head, body, &asked)).catch_unwind();
         let mut response = answer.await.unwrap_or_else(|_| {
             tracing::error!(request_id = &*request_id.0, "a request panicked");
             let problem = Problem::new(
                 Reason::INTERNAL_ERROR,
                 "something went wrong inside the gateway",
             );
-            self.problem(&problem, &request_id)
+            self.problem(&problem, &asked)
         });
         if let Some(path) = response.extensions_mut().remove::<MatchedPath>() {
             log.matched(&path);
@@ -209,7 +219,7 @@ impl Shared {
         &self,
         head: request::Parts,
         body: Intake<B>,
-        id: &RequestId,
+        asked: &Asked<'_>,
     ) -> Response<ResponseBody>
     where
         B: Body<Data = Bytes> + Send + 'static,
@@ -218,7 +228,7 @@ impl Shared {
         let accepted = match self.accept(&head) {
             Ok(accepted) => accepted,
             Err(Refused { problem, allow }) => {
-                let mut response = self.problem(&problem, id);
+                let mut response = self.problem(&problem, asked);
                 if problem.reason == Reason::INVALID_REQUEST {
                     // Where this request ends is in doubt, so no other may follow it.
                     response
@@ -243,18 +253,21 @@ impl Shared {
             }
             Accepted::Ready => return status_page(StatusCode::SERVICE_UNAVAILABLE),
             Accepted::Preflight(methods) => return cors::preflight(&head.headers, methods),
-            Accepted::Management => return self.manage(head, body, id).await,
+            Accepted::Management => return self.manage(head, body, asked).await,
             Accepted::Models(key) => models::list(gateway, &key).await,
             Accepted::Response(key, request) => responses::answer(gateway, &key, request).await,
             Accepted::Model(key, name) => models::one(gateway, &key, &name).await,
             Accepted::Inference(operation, key) => {
                 match body::read(body, self.options.body).await {
-                    Ok(bytes) => inference::call(gateway, operation, key, bytes, id).await,
-                    Err(problem) => return self.problem(&problem, id),
+                    Ok(bytes) => {
+                        inference::call(gateway, operation, key, bytes, head.headers, asked.id)
+                            .await
+                    }
+                    Err(problem) => return self.problem(&problem, asked),
                 }
             }
         };
-        outcome.unwrap_or_else(|error| self.failure(&error, id))
+        outcome.unwrap_or_else(|error| self.failure(&error, asked))
     }
 
     /// Decides about a request by its head alone.
@@ -278,7 +291,12 @@ impl Shared {
             Route::Health => Accepted::Health,
             Route::Ready => Accepted::Ready,
             Route::Inference(operation) => {
-                let key = key()?;
+                let key = match operation {
+                    Operation::Messages | Operation::CountTokens => {
+                        key::or_x_api_key(&head.headers).map_err(|error| Problem::from(&error))?
+                    }
+                    _ => key()?,
+                };
                 body::check_json(&head.headers)?;
                 Accepted::Inference(operation, key)
             }
@@ -308,21 +326,21 @@ impl Shared {
         &self,
         mut head: request::Parts,
         body: Intake<B>,
-        id: &RequestId,
+        asked: &Asked<'_>,
     ) -> Response<ResponseBody>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
         let is_common = head::is_common(&head.method);
-        head.extensions.insert(id.clone());
+        head.extensions.insert(asked.id.clone());
         let request = Request::from_parts(head, axum::body::Body::new(body));
         let response = match self.management.clone().oneshot(request).await {
             Ok(response) => response.map(ResponseBody::from),
             Err(never) => match never {},
         };
         if !is_common && response.status() == StatusCode::NOT_FOUND {
-            let mut response = self.problem(&management::method_not_allowed(), id);
+            let mut response = self.problem(&management::method_not_allowed(), asked);
             response
                 .headers_mut()
                 .insert(ALLOW, HeaderValue::from_static(METHODS));
@@ -332,22 +350,23 @@ impl Shared {
     }
 
     /// An error of the gateway as a response; causes go to the log only.
-    fn failure(&self, error: &Error, id: &RequestId) -> Response<ResponseBody> {
+    fn failure(&self, error: &Error, asked: &Asked<'_>) -> Response<ResponseBody> {
         let problem = Problem::from(error);
         if problem.status().is_server_error() {
             let reason = problem.reason.as_str();
             tracing::warn!(
                 error = error as &dyn std::error::Error,
                 reason,
-                request_id = &*id.0,
+                request_id = &*asked.id.0,
                 "call failed"
             );
         }
-        self.problem(&problem, id)
+        self.problem(&problem, asked)
     }
 
-    fn problem(&self, problem: &Problem, id: &RequestId) -> Response<ResponseBody> {
-        problem::response(problem, id, &self.options.docs_url).map(ResponseBody::from)
+    fn problem(&self, problem: &Problem, asked: &Asked<'_>) -> Response<ResponseBody> {
+        let docs_url = &self.options.docs_url;
+        problem::response_at(asked.uri.path(), problem, asked.id, docs_url).map(ResponseBody::from)
     }
 }
 

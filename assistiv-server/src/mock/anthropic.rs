@@ -17,8 +17,10 @@ use super::request::ChatRequest;
 use super::stats::{API_KEY, Outcome, Tokens};
 use super::stream::{Frame, Script};
 
-/// The only path.
+/// Where messages are made.
 pub(super) const PATH: &str = "/v1/messages";
+/// Where prompts are counted.
+pub(super) const COUNT_PATH: &str = "/v1/messages/count_tokens";
 
 const THOUGHT: &str = "Let me count the words.";
 const SIGNATURE: &str = "bW9jaw==";
@@ -42,7 +44,11 @@ fn answer(call: &Call<'_>) -> Result<Reply, ApiError> {
     if call.parts.method != Method::POST {
         return Err(errors::unknown_url(call.parts.method.as_str(), PATH));
     }
-    let body = serde_json::from_slice(call.body).map_err(|_| errors::not_json())?;
+    let mut body: Value = serde_json::from_slice(call.body).map_err(|_| errors::not_json())?;
+    let counts = call.parts.uri.path() == COUNT_PATH;
+    if counts {
+        body["max_tokens"] = json!(1);
+    }
     let (chat, streams) = chat(&body)?;
     let request = ChatRequest::read(chat)?;
     let (knobs, words) = Knobs::parse(&request.user_text())
@@ -51,6 +57,13 @@ fn answer(call: &Call<'_>) -> Result<Reply, ApiError> {
         Some(Fault::Status(status)) => refusal(&errors::with_status(status, &request.model, key)),
         Some(Fault::Quota) => quota(),
         Some(Fault::Html) => Reply::bad_gateway(),
+        _ if counts => {
+            let tokens = knobs
+                .prompt_tokens
+                .unwrap_or_else(|| request.prompt_tokens());
+            let body = json!({ "input_tokens": tokens }).to_string();
+            Reply::whole_json(body, &knobs, Outcome::Finished(None))
+        }
         _ => {
             let messages = Messages::new(call.number, &request, &knobs, words);
             if streams {

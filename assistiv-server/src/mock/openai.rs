@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::Mock;
 use super::answer::{Answer, Content};
+use super::embeddings;
 use super::errors::{self, ApiError};
 use super::knobs::{Fault, Knobs, UsageReport};
 use super::reply::{Call, Reply};
@@ -39,6 +40,9 @@ pub(super) fn reply(call: &Call<'_>) -> Reply {
     };
     match (&call.parts.method, path) {
         (&Method::POST, "/v1/chat/completions") => chat(call, key).unwrap_or_else(Reply::from),
+        (&Method::POST, "/v1/embeddings") => {
+            embeddings::reply(call, key).unwrap_or_else(Reply::from)
+        }
         (&Method::GET, "/v1/models") => models(),
         (method, path) => errors::unknown_url(method.as_str(), path).into(),
     }

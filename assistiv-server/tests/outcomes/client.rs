@@ -61,6 +61,11 @@ impl Request {
         self
     }
 
+    /// Takes a header out.
+    pub(crate) fn drop(&mut self, name: &str) {
+        self.headers.retain(|(known, _)| known != name);
+    }
+
     /// Sets a header to another value.
     pub(crate) fn set(&mut self, name: &str, value: &str) {
         self.headers.retain(|(known, _)| known != name);

@@ -839,3 +839,26 @@ async def test_a_cancelled_task_leaves_its_stream(async_client: openai.AsyncOpen
     with pytest.raises(asyncio.CancelledError):
         await task
     assert wallet.settled(before) > 0
+
+
+# --- Embeddings ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("encoding", [openai.NOT_GIVEN, "float", "base64"])
+def test_embeddings(client: openai.OpenAI, encoding: Any) -> None:
+    # Without an encoding the library asks for base64 and decodes it itself.
+    answer = client.embeddings.create(
+        model="text-embedding-3-small", input=["one", "two"], encoding_format=encoding, dimensions=4
+    )
+    assert (answer.object, answer.model) == ("list", "text-embedding-3-small")
+    assert [entry.index for entry in answer.data] == [0, 1]
+    for entry in answer.data:
+        length = 24 if encoding == "base64" else 4
+        assert len(entry.embedding) == length
+    assert answer.usage.prompt_tokens == answer.usage.total_tokens == 2
+
+
+def test_embeddings_want_their_own_models(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.embeddings.create(model=MINI, input="x")
+    check_error(caught.value, 400, "bad_request", "unsupported_endpoint", "invalid_request_error")

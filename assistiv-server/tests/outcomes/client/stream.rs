@@ -41,7 +41,13 @@ impl Stream {
             if let Some(at) = self.events.windows(2).position(|window| window == b"\n\n") {
                 let event: Vec<u8> = self.events.drain(..at + 2).collect();
                 let event = String::from_utf8(event).unwrap();
-                match event.strip_prefix("data: ") {
+                // In some dialects events have names, which their data repeats.
+                let named = event.starts_with("event: ");
+                let data = match event.split_once('\n') {
+                    Some((_, data)) if named => data,
+                    _ => &*event,
+                };
+                match data.strip_prefix("data: ") {
                     Some(data) => return Some(data.trim_end().to_owned()),
                     // A comment, which keeps the connection alive.
                     None => continue,

@@ -48,7 +48,3 @@ pub fn row(compensation: &Compensation, charge: EntryId, usd: NanoUsd) -> Active
         usd: Set(usd.get()),
     }
 }
-
-/// New rows.
-pub(in crate::store::sql) static NEW: LazyLock<Inserts<ActiveModel>> =
-    LazyLock::new(|| Inserts::new(None));
