@@ -53,7 +53,7 @@ enum Way {
     Chat,
     /// Embeddings, spliced.
     Embeddings,
-    /// The Responses API, written anew.
+    /// The Responses API.
     Responses,
     /// Chat completions, written anew.
     Translated,

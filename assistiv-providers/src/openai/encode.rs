@@ -97,7 +97,7 @@ pub(super) fn post(
 }
 
 /// A base URL that makes no request.
-pub(super) fn bad_url(error: http::Error) -> ProviderError {
+fn bad_url(error: http::Error) -> ProviderError {
     ProviderError::new(ProviderErrorKind::Failed)
         .with_message("the provider's base URL is not valid")
         .with_source(error)

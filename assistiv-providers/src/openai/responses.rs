@@ -1,13 +1,15 @@
 //! OpenAI's Responses API as the way upstream, for callers of another dialect.
 //!
 //! OpenAI API reference, "Responses" and "Streaming events", read on 2026-11-23. Newer models call functions here
-//! alone, and some are not served elsewhere. The caller's request is read as a neutral conversation and written anew;
-//! nothing of it is stored upstream unless the caller asked for that.
+//! alone, and some are not served elsewhere. A request of another dialect is read as a neutral conversation and written
+//! anew; one of this dialect stays as it came where that is possible. Nothing of it is stored upstream unless a caller
+//! of chat completions asked for that.
 
 mod answer;
 mod calls;
 mod encode;
 mod input;
+mod splice;
 mod stream;
 mod usage;
 mod whole;

@@ -4,6 +4,7 @@ mod bridge;
 mod embeddings;
 mod frames;
 mod requests;
+mod spliced;
 mod translated;
 
 use assistiv_core::billing::Usage;

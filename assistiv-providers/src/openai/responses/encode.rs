@@ -1,4 +1,4 @@
-//! Requests, written from the neutral conversation.
+//! Requests of other dialects, written from the neutral conversation.
 //!
 //! OpenAI API reference, "Create a model response", read on 2026-11-23. Two defaults differ from those of chat
 //! completions, so that they are always written: what is not mentioned is stored, and functions are strict.
@@ -9,15 +9,14 @@ use assistiv_core::call::InferenceRequest;
 use assistiv_core::conversation::{Conversation, Dropped, Format, ToolChoice, Weight};
 use assistiv_core::provider::{Encoded, ProviderError, ProviderErrorKind as Kind};
 use assistiv_core::routing::Target;
-use http::Method;
-use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::input::{self, Item};
+use super::splice;
 use crate::openai::dialect::{DeveloperRole, Dialect};
-use crate::openai::encode::bad_url;
+use crate::openai::encode::post;
 use crate::openai::model::{self, Traits};
 
 /// Members of chat completions that have the same name here.
@@ -102,11 +101,11 @@ impl Text<'_> {
 }
 
 /// Writes one request, and notes what has no place in it.
-struct Writer<'a> {
+pub(super) struct Writer<'a> {
     dialect: &'a Dialect,
     conversation: &'a Conversation<'a>,
     traits: Traits,
-    dropped: Dropped,
+    pub(super) dropped: Dropped,
 }
 
 pub(in crate::openai) fn encode(
@@ -114,36 +113,27 @@ pub(in crate::openai) fn encode(
     request: &InferenceRequest,
     target: &Target,
 ) -> Result<Encoded, ProviderError> {
+    if splice::fits(dialect, request) {
+        return splice::encode(dialect, request, target);
+    }
     let mut conversation = request.conversation()?;
     conversation.only_one_choice()?;
     let taken = others(&mut conversation, dialect);
-    let mut writer = Writer {
-        dialect,
-        conversation: &conversation,
-        traits: (dialect.models)(target.upstream_model()),
-        dropped: Dropped::default(),
-    };
+    let mut writer = Writer::new(dialect, &conversation, target);
     let limit = limit(dialect, request, &conversation, target)?;
     let body = writer.body(target.upstream_model(), limit, request.is_stream(), taken)?;
     conversation.leave_out_others(&mut writer.dropped)?;
-    let accept = match request.is_stream() {
-        true => "text/event-stream",
-        false => "application/json",
-    };
     let body = serde_json::to_vec(&body).map_err(|error| {
         ProviderError::new(Kind::Failed)
             .with_message("the request cannot be written")
             .with_source(error)
     })?;
-    let request = http::Request::builder()
-        .method(Method::POST)
-        .uri(format!("{}/responses", target.base_url()))
-        .header(CONTENT_TYPE, "application/json")
-        .header(ACCEPT, accept)
-        // A compressed stream would have to be unpacked before it could be split into events.
-        .header(ACCEPT_ENCODING, "identity")
-        .body(body.into())
-        .map_err(bad_url)?;
+    let request = post(
+        target.base_url(),
+        "responses",
+        request.is_stream(),
+        body.into(),
+    )?;
     Ok(Encoded {
         request,
         dropped: writer.dropped,
@@ -174,7 +164,7 @@ fn others(conversation: &mut Conversation<'_>, dialect: &Dialect) -> Map<String,
 
 /// The output limit to send. A limit that is smaller than the smallest is the caller's to change; one that was
 /// lowered to what the caller can pay is raised to it.
-fn limit(
+pub(super) fn limit(
     dialect: &Dialect,
     request: &InferenceRequest,
     conversation: &Conversation<'_>,
@@ -197,6 +187,19 @@ fn limit(
 // === impl Writer ===
 
 impl<'a> Writer<'a> {
+    pub(super) fn new(
+        dialect: &'a Dialect,
+        conversation: &'a Conversation<'a>,
+        target: &Target,
+    ) -> Self {
+        Self {
+            dialect,
+            conversation,
+            traits: (dialect.models)(target.upstream_model()),
+            dropped: Dropped::default(),
+        }
+    }
+
     fn body(
         &mut self,
         model: &'a str,
@@ -227,7 +230,7 @@ impl<'a> Writer<'a> {
                 format: self.format(),
                 verbosity,
             },
-            reasoning: self.reasoning(),
+            reasoning: self.effort().map(|effort| json!({ "effort": effort })),
             temperature,
             top_p,
             service_tier: self.service_tier(),
@@ -287,19 +290,18 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn reasoning(&mut self) -> Option<Value> {
+    /// The effort, in the nearest word that the model knows.
+    pub(super) fn effort(&mut self) -> Option<&'static str> {
         let asked = self.conversation.effort?;
-        match self.traits.effort(asked) {
-            Some(effort) => Some(json!({ "effort": model::word(effort) })),
-            None => {
-                self.dropped.hint("reasoning_effort");
-                None
-            }
+        let effort = self.traits.effort(asked);
+        if effort.is_none() {
+            self.dropped.hint("reasoning_effort");
         }
+        effort.map(model::word)
     }
 
     /// Everything else that chat completions know of sampling has no counterpart.
-    fn sampling(&mut self) -> (Option<f64>, Option<f64>) {
+    pub(super) fn sampling(&mut self) -> (Option<f64>, Option<f64>) {
         let sampling = self.conversation.sampling;
         let takes = self.traits.sampling.holds(self.conversation.effort);
         let mut keep = |name: &'static str, value: Option<f64>, default: f64, takes: bool| {
@@ -325,7 +327,7 @@ impl<'a> Writer<'a> {
         (temperature, top_p)
     }
 
-    fn service_tier(&mut self) -> Option<&'a str> {
+    pub(super) fn service_tier(&mut self) -> Option<&'a str> {
         let tier = self.conversation.service_tier.as_deref()?;
         match self.dialect.tiers {
             Some(known) if !known.contains(&tier) => {
