@@ -1,11 +1,7 @@
 //! The table of `docs/dialects.md`: what becomes of each feature of each dialect at each provider. It is made of what
 //! the adapters do, so that it cannot say anything else. `ASSISTIV_WRITE_DOCS=1` writes it.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test and its helpers"
-)]
+#![expect(clippy::unwrap_used, reason = "a test and its helpers")]
 
 use std::fmt::Write;
 use std::path::Path;

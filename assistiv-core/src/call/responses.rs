@@ -190,7 +190,7 @@ fn flatten_tools(members: &mut Members) {
     let written: Vec<_> = tools
         .iter()
         .zip(flat)
-        .map(|(tool, flat)| flat.map_or_else(|| tool.get().to_owned(), |flat| flat))
+        .map(|(tool, flat)| flat.unwrap_or_else(|| tool.get().to_owned()))
         .collect();
     members.set("tools", format!("[{}]", written.join(",")));
 }

@@ -284,7 +284,10 @@ impl Saving {
         let own = place.own_input.as_deref().or(input).unwrap_or("[]");
         Some(Self {
             keeper: keeper.clone(),
-            input: row.is_some().then(|| as_items(own)).unwrap_or_default(),
+            input: match &row {
+                Some(_) => as_items(own),
+                None => Default::default(),
+            },
             row,
             _turn: place.turn.clone(),
         })

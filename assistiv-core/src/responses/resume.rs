@@ -1,6 +1,7 @@
 //! Puts what was said before in front of a request.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -222,12 +223,11 @@ impl Responses {
             };
             let wanted = item.id.ok_or_else(unknown)?;
             let id = ResponseId::of_item(&wanted).ok_or_else(unknown)?;
-            if !known.contains_key(&id) {
-                let chain = self.chain(scope, id).await?;
-                known.insert(id, chain);
-            }
-            let response = known.get(&id).and_then(|chain| chain.last());
-            let payload = response.ok_or_else(unknown)?.read()?;
+            let chain = match known.entry(id) {
+                Entry::Occupied(chain) => chain.into_mut(),
+                Entry::Vacant(place) => place.insert(self.chain(scope, id).await?),
+            };
+            let payload = chain.last().ok_or_else(unknown)?.read()?;
             let answer: Answer<'_> = read(payload.response.get())?;
             let found = answer.output.into_iter().find(|raw| {
                 let item = serde_json::from_str::<Item<'_>>(raw.get()).ok();

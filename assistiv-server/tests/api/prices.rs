@@ -79,7 +79,7 @@ async fn a_price_is_added_and_listed() {
         assert!(of_model("&service_tier=standard").await.contains(&id));
         assert_eq!(
             of_model("&service_tier=standard&at=2026-11-20T00:00:00Z").await,
-            [id.clone()]
+            std::slice::from_ref(&id)
         );
         assert!(!of_model("&at=2026-01-01T00:00:00Z").await.contains(&id));
     }
