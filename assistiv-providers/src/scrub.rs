@@ -2,6 +2,7 @@
 
 const REDACTED: &str = "[redacted]";
 const CHARS_MAX: usize = 1000;
+#[cfg(any(feature = "anthropic", feature = "openai"))]
 const PARAM_BYTES_MAX: usize = 128;
 /// A run of letters and digits from this length on may be a key, a digest or an id.
 const RUN_MIN: usize = 32;
@@ -41,6 +42,7 @@ pub(crate) fn message(text: &str) -> Option<String> {
 }
 
 /// The name of a parameter, when it looks like one.
+#[cfg(any(feature = "anthropic", feature = "openai"))]
 pub(crate) fn param(text: &str) -> Option<&str> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"_-.[]".contains(&b);
     let named = (1..=PARAM_BYTES_MAX).contains(&text.len()) && text.bytes().all(plain);

@@ -1,0 +1,19 @@
+//! Google's answers, for callers of each dialect.
+
+#![no_main]
+
+use std::sync::LazyLock;
+
+use assistiv_core::call::Operation;
+use assistiv_fuzz::Decoders;
+use assistiv_providers::google::Google;
+
+static DECODERS: LazyLock<Decoders> = LazyLock::new(|| {
+    Decoders::new(
+        Google,
+        "gemini-3.5-flash",
+        &[Operation::ChatCompletions, Operation::Responses, Operation::Messages],
+    )
+});
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| DECODERS.run(data));
