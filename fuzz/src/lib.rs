@@ -115,9 +115,9 @@ impl Decoders {
             match piece {
                 Piece::Content(bytes) => {
                     assert_eq!(terminal, 0, "content after the end");
-                    content += text(&bytes).len();
+                    content += bytes.len();
                 }
-                Piece::Terminal(bytes) => terminal += text(&bytes).len(),
+                Piece::Terminal(bytes) => terminal += bytes.len(),
             }
         }
         Outcome {
@@ -131,11 +131,6 @@ impl Decoders {
             error: result.err().map(|error| error.kind()),
         }
     }
-}
-
-/// What callers get is text.
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
 }
 
 fn request(operation: Operation, model: &str, stream: bool) -> InferenceRequest {

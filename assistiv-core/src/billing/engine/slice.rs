@@ -263,7 +263,12 @@ impl Slice {
         let mut state = self.lock();
         state.asking = false;
         state.learn(grant, asked);
-        let all_here = |d: &Dimension| grant.free.get(*d) <= 0 && grant.elsewhere.get(*d) <= 0;
+        // What is on its way back was still in the slot when this lease was decided; what is overdrawn, here or on
+        // another node, is covered first.
+        let all_here = |d: &Dimension| {
+            let others = [grant.free, grant.elsewhere, state.returning];
+            others.iter().all(|amounts| amounts.get(*d) == 0)
+        };
         state.alone =
             (Dimension::ALL.into_iter().filter(all_here)).fold(Dimensions::NONE, Dimensions::with);
     }

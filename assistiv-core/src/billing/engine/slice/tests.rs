@@ -89,6 +89,33 @@ fn one_call_at_a_time_takes_the_rest_and_only_alone() {
     );
 }
 
+/// A recall comes while a lease is on its way, and the answer to the lease is from before it.
+#[test]
+fn what_is_being_returned_is_not_alone_here() {
+    let slice = Slice::new(ACCOUNT);
+    leased(&slice, &grant(10));
+    let taken = slice.take_all();
+    leased(&slice, &grant(4));
+    assert!(slice.reserve_rest(usd(50)).is_err(), "some goes elsewhere");
+    slice.returned(taken, &grant(0), slice.policy_version());
+    leased(&slice, &grant(0));
+    assert!(slice.reserve_rest(usd(50)).is_ok());
+}
+
+#[test]
+fn what_others_have_overdrawn_is_not_spent_again() {
+    for (free, elsewhere) in [(0, -3), (-3, 0)] {
+        let slice = Slice::new(ACCOUNT);
+        let overdrawn = LeaseGrant {
+            free: usd(free),
+            elsewhere: usd(elsewhere),
+            ..grant(3)
+        };
+        leased(&slice, &overdrawn);
+        assert!(slice.reserve_rest(usd(50)).is_err(), "{free} {elsewhere}");
+    }
+}
+
 #[test]
 fn a_policy_that_a_message_has_overtaken_does_not_count() {
     let slice = Slice::new(ACCOUNT);
