@@ -36,6 +36,7 @@ pub mod json;
 pub mod keys;
 pub mod llm_configs;
 pub mod logs;
+mod metrics;
 pub mod money;
 pub mod prices;
 pub mod provider;

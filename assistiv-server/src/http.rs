@@ -19,6 +19,7 @@ mod io;
 mod key;
 mod log;
 mod management;
+pub(crate) mod metrics;
 mod models;
 mod response;
 mod responses;

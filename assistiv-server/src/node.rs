@@ -56,6 +56,7 @@ impl Node {
     /// # Errors
     /// What stands in the way, with the remedy.
     pub async fn open_by(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
+        crate::http::metrics::install();
         master_key::prepare_data_dir(&config.server.data_dir)?;
         let store = SqlStore::open(database(config))
             .await

@@ -293,6 +293,9 @@ impl Engine {
         ));
         let (engine, closing) = (weak(), self.closing.clone());
         self.tasks.spawn(async move {
+            let depth = |lane: &'static str| metrics::gauge!("billing_queue_depth", "lane" => lane);
+            let (settling, leasing) = (depth("settle"), depth("lease"));
+            let holds = metrics::gauge!("billing_open_holds");
             let mut tick = tokio::time::interval(TICK);
             loop {
                 tokio::select! {
@@ -303,7 +306,12 @@ impl Engine {
                     return;
                 };
                 let idle_return = engine.options.lease_idle_return;
-                engine.epoch().tick(idle_return, engine.store.is_shared());
+                let epoch = engine.epoch();
+                epoch.tick(idle_return, engine.store.is_shared());
+                settling.set(epoch.settling.depth() as f64);
+                leasing.set(epoch.leasing.depth() as f64);
+                let places = engine.options.queue_max;
+                holds.set(places.saturating_sub(engine.permits.available_permits()) as f64);
             }
         });
     }

@@ -4,17 +4,21 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use tokio::time::Instant;
 use tower::{Layer, Service};
 
+use super::FundError;
 use super::engine::Billing;
-use super::hold::Payer;
+use super::hold::{Hold, Payer};
 use crate::Error;
 use crate::call::{Funded, Planned};
+use crate::metrics::Authorisations;
 
 /// Applies [`Fund`] to a service.
 #[derive(Clone, Debug)]
 pub struct FundLayer {
     billing: Billing,
+    counted: Authorisations,
 }
 
 /// Checks wallet and budget and holds money, before anything is sent.
@@ -24,12 +28,16 @@ pub struct FundLayer {
 pub struct Fund<S> {
     inner: S,
     billing: Billing,
+    counted: Authorisations,
 }
 
 impl FundLayer {
     /// A layer that holds money with `billing`.
     pub fn new(billing: Billing) -> Self {
-        Self { billing }
+        Self {
+            billing,
+            counted: Authorisations::new(),
+        }
     }
 }
 
@@ -40,6 +48,7 @@ impl<S> Layer<S> for FundLayer {
         Fund {
             inner,
             billing: self.billing.clone(),
+            counted: self.counted.clone(),
         }
     }
 }
@@ -62,16 +71,22 @@ where
     fn call(&mut self, planned: Planned) -> Self::Future {
         let ready = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, ready);
-        let billing = self.billing.clone();
+        let (billing, counted) = (self.billing.clone(), self.counted.clone());
         Box::pin(async move {
-            let permit = billing.permit()?;
-            let payer = Payer::of(&billing, &planned.identity).await?;
-            let estimate = planned.plan.estimate.clone();
-            let prompt_tokens = planned.request.prompt_tokens();
-            let hold = billing
-                .hold(permit, payer, planned.log_id, estimate, prompt_tokens)
-                .await?;
-            inner.call(planned.fund(hold)).await
+            let started = Instant::now();
+            let held = hold(&billing, &planned).await;
+            counted.count(held.as_ref().map(|_| ()), started.elapsed());
+            inner.call(planned.fund(held?)).await
         })
     }
+}
+
+async fn hold(billing: &Billing, planned: &Planned) -> Result<Hold, FundError> {
+    let permit = billing.permit()?;
+    let payer = Payer::of(billing, &planned.identity).await?;
+    let estimate = planned.plan.estimate.clone();
+    let prompt_tokens = planned.request.prompt_tokens();
+    billing
+        .hold(permit, payer, planned.log_id, estimate, prompt_tokens)
+        .await
 }

@@ -265,6 +265,7 @@ impl Held {
                 log_id = %self.log_id,
                 "a call cost more than was held for it"
             );
+            metrics::counter!("billing_overruns_total").increment(1);
             self.engine
                 .tell_operators(OperatorEvent::overrun(self.log_id));
         }

@@ -25,6 +25,7 @@ use crate::billing::{BillingOptions, Ending, FundError, Hold, OpenGate};
 use crate::call::{Funded, Operation, Planned, RequestError};
 use crate::conversation::Dropped;
 use crate::logs::LogPipeline;
+use crate::metrics::Upstream;
 use crate::provider::{Encoded, Piece, ProviderError, ProviderErrorKind, UpstreamBody};
 use crate::responses::Responses;
 use crate::routing::Target;
@@ -76,6 +77,7 @@ pub(super) struct Shared {
     logs: LogPipeline,
     responses: Responses,
     pub(super) memories: Memories,
+    upstream: Upstream,
 }
 
 impl Default for DispatchOptions {
@@ -117,6 +119,7 @@ impl Dispatch {
                 logs,
                 responses,
                 memories: Memories::new(),
+                upstream: Upstream::default(),
             }),
         }
     }
@@ -177,7 +180,11 @@ impl Shared {
                 .map(|limit| (limit / u64::from(planned.request.choices())).max(1));
             hold.begin(&target);
             let started = Instant::now();
-            match self.attempt(&planned, &target, hold, started).await {
+            let attempt = self.attempt(&planned, &target, hold, started).await;
+            let failure = attempt.as_ref().err().map(|(error, _)| error);
+            self.upstream
+                .count(&target.provider, failure, started.elapsed());
+            match attempt {
                 Ok(attempt) => return self.answer(planned, target, attempt, started).await,
                 Err((error, held)) => {
                     tracing::warn!(

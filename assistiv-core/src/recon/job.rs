@@ -67,6 +67,7 @@ impl Reconciler {
         };
         let checks = self.check(&scope, (!run.is_full).then_some(run.checkpoint));
         let outcome = outcome(&checks.await?);
+        metrics::counter!("billing_recon_mismatches_total").increment(outcome.mismatches);
         if outcome.mismatches > 0 {
             tracing::error!(
                 event = operator::RECONCILIATION_FAILED,

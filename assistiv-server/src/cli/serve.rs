@@ -91,6 +91,7 @@ pub(super) async fn run_until_stopped(
     };
     tokio::select! {
         (_, closed) = async { tokio::join!(serving, closing) } => closed,
+        () = crate::http::metrics::keep_up() => Ok(()),
         () = stop_on_signals(stop) => anyhow::bail!("ended by a second signal"),
     }
 }

@@ -8,6 +8,7 @@ use http::{Method, StatusCode};
 use tokio::time::Instant;
 
 use super::head;
+use super::metrics::Requests;
 use super::problem::RequestId;
 
 /// Writes its line when it is dropped: when the answer has been sent, or has no reader any more.
@@ -19,18 +20,25 @@ pub(super) struct RequestLog {
     status: Option<StatusCode>,
     started: Instant,
     request_id: Arc<str>,
+    requests: Arc<Requests>,
 }
 
 // === impl RequestLog ===
 
 impl RequestLog {
-    pub(super) fn begin(method: &Method, route: &'static str, request_id: &RequestId) -> Self {
+    pub(super) fn begin(
+        method: &Method,
+        route: &'static str,
+        request_id: &RequestId,
+        requests: Arc<Requests>,
+    ) -> Self {
         Self {
             method: method.clone(),
             route: Cow::Borrowed(route),
             status: None,
             started: Instant::now(),
             request_id: request_id.0.clone(),
+            requests,
         }
     }
 
@@ -55,6 +63,8 @@ impl Drop for RequestLog {
         };
         let duration_us = self.started.elapsed().as_micros() as u64;
         let request_id = &*self.request_id;
+        let status = self.status.map_or(0, |status| status.as_u16());
+        self.requests.count(self.route.clone(), status);
         let route = &*self.route;
         match self.status {
             Some(status) => {

@@ -8,6 +8,7 @@ use http::Method;
 pub(super) enum Route<'a> {
     Health,
     Ready,
+    Metrics,
     /// A call of a model, or of an endpoint beside it.
     Inference(Operation),
     Models,
@@ -33,6 +34,7 @@ impl<'a> Route<'a> {
         match path {
             "/healthz" => Self::Health,
             "/readyz" => Self::Ready,
+            "/metrics" => Self::Metrics,
             "/v1/models" => Self::Models,
             _ => match Operation::of(path) {
                 Some(operation) => Self::Inference(operation),
@@ -63,6 +65,7 @@ impl<'a> Route<'a> {
         match self {
             Self::Health => "/healthz",
             Self::Ready => "/readyz",
+            Self::Metrics => "/metrics",
             Self::Inference(operation) => operation.path(),
             Self::Models => "/v1/models",
             Self::Model(_) => "/v1/models/{model}",
@@ -75,7 +78,7 @@ impl<'a> Route<'a> {
     /// The methods of the route, as in `Allow`; `None` where the management router knows.
     pub(super) fn methods(self) -> Option<&'static str> {
         match self {
-            Self::Health | Self::Ready => Some("GET, HEAD"),
+            Self::Health | Self::Ready | Self::Metrics => Some("GET, HEAD"),
             Self::Models | Self::Model(_) | Self::InputItems(_) => Some("GET, HEAD, OPTIONS"),
             Self::Response(_) => Some("GET, HEAD, DELETE, OPTIONS"),
             Self::Inference(_) => Some("POST, OPTIONS"),
@@ -86,9 +89,12 @@ impl<'a> Route<'a> {
     /// Whether the route takes the method. `OPTIONS` is answered before this is asked.
     pub(super) fn takes(self, method: &Method) -> bool {
         match self {
-            Self::Health | Self::Ready | Self::Models | Self::Model(_) | Self::InputItems(_) => {
-                *method == Method::GET || *method == Method::HEAD
-            }
+            Self::Health
+            | Self::Ready
+            | Self::Metrics
+            | Self::Models
+            | Self::Model(_)
+            | Self::InputItems(_) => *method == Method::GET || *method == Method::HEAD,
             Self::Response(_) => {
                 *method == Method::GET || *method == Method::HEAD || *method == Method::DELETE
             }

@@ -28,7 +28,7 @@ use super::log::RequestLog;
 use super::problem::{self, RequestId};
 use super::response::ResponseBody;
 use super::route::{self, Route};
-use super::{cors, inference, key, management, models, responses};
+use super::{cors, inference, key, management, metrics, models, responses};
 use crate::config::Limits;
 
 /// An error of a request body.
@@ -65,12 +65,14 @@ struct Shared {
     gateway: Gateway,
     management: axum::Router,
     options: HttpOptions,
+    requests: Arc<metrics::Requests>,
 }
 
 /// A request whose head is accepted, and what is to be done with it.
 enum Accepted {
     Health,
     Ready,
+    Metrics(PresentedKey),
     Preflight(Option<&'static str>),
     Inference(Operation, PresentedKey),
     Models(PresentedKey),
@@ -133,6 +135,7 @@ impl HttpService {
             gateway,
             management,
             options,
+            requests: Arc::default(),
         }))
     }
 
@@ -195,6 +198,7 @@ impl Shared {
             &head.method,
             Route::of(head.uri.path()).template(),
             &request_id,
+            self.requests.clone(),
         );
         let finish = Finish::new(&head, unread);
         let answer = AssertUnwindSafe(self.answer(head, body, &asked)).catch_unwind();
@@ -254,6 +258,7 @@ impl Shared {
             Accepted::Ready => return status_page(StatusCode::SERVICE_UNAVAILABLE),
             Accepted::Preflight(methods) => return cors::preflight(&head.headers, methods),
             Accepted::Management => return self.manage(head, body, asked).await,
+            Accepted::Metrics(key) => metrics::answer(gateway, &key).await,
             Accepted::Models(key) => models::list(gateway, &key).await,
             Accepted::Response(key, request) => responses::answer(gateway, &key, request).await,
             Accepted::Model(key, name) => models::one(gateway, &key, &name).await,
@@ -290,6 +295,7 @@ impl Shared {
         Ok(match route {
             Route::Health => Accepted::Health,
             Route::Ready => Accepted::Ready,
+            Route::Metrics => Accepted::Metrics(key()?),
             Route::Inference(operation) => {
                 let key = match operation {
                     Operation::Messages | Operation::CountTokens => {

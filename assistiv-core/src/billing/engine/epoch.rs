@@ -109,6 +109,7 @@ impl Epoch {
                 why,
                 "the node was fenced"
             );
+            metrics::counter!("billing_fences_total").increment(1);
             self.tell(EventType::BillingNodeFenced, Some(why));
             self.lost.cancel();
         }

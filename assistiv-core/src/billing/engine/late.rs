@@ -130,6 +130,7 @@ async fn settle(store: &dyn LedgerStore, mut late: Late) -> Option<Late> {
         Ok((LateSettlement::Uncharged, _)) => None,
         Ok((outcome, charged)) => {
             tracing::info!(log_id = %late.exact.uid, ?outcome, "settled late");
+            metrics::counter!("billing_late_settlements_total").increment(1);
             if let (Some(fate), Some(charged)) = (&late.fate, charged) {
                 fate.billed_as(charged);
             }

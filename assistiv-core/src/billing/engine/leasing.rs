@@ -138,6 +138,11 @@ impl LeaseQueue {
         self.arrived.notify_one();
     }
 
+    /// How many wants wait.
+    pub(super) fn depth(&self) -> usize {
+        self.lock().wants.len()
+    }
+
     fn take(&self) -> Vec<Want> {
         std::mem::take(&mut self.lock().wants)
     }
@@ -160,6 +165,8 @@ impl LeaseLane {
     pub(super) async fn run(self, closing: CancellationToken) {
         let mut work = Work::default();
         let mut seq = 0;
+        let seconds = metrics::histogram!("billing_batch_seconds", "lane" => "lease");
+        let granted = metrics::counter!("billing_lease_grants_total");
         while !self.epoch.is_lost() {
             self.epoch
                 .leasing
@@ -188,9 +195,13 @@ impl LeaseLane {
                 seq: seq + 1,
                 requests: parts.iter().map(|part| part.request).collect(),
             };
-            match self.apply(&batch).await {
+            let began = Instant::now();
+            let outcome = self.apply(&batch).await;
+            seconds.record(began.elapsed().as_secs_f64());
+            match outcome {
                 Outcome::Applied(grants) => {
                     seq += 1;
+                    granted.increment(grants.len() as u64);
                     self.finish(&mut work, parts, &grants).await;
                 }
                 Outcome::Refused => parts.drain(..).for_each(Part::fail),

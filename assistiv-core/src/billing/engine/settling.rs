@@ -156,6 +156,11 @@ impl SettleQueue {
             .map(|(since, _)| since.elapsed())
     }
 
+    /// How many operations wait.
+    pub(super) fn depth(&self) -> usize {
+        self.lock().operations.len()
+    }
+
     fn take(&self, most: usize) -> Vec<Operation> {
         let mut waiting = self.lock();
         let count = waiting.operations.len().min(most);
@@ -186,6 +191,9 @@ impl SettleLane {
     pub(super) async fn run(self, closing: CancellationToken) {
         let deliveries = Deliveries::default();
         let mut seq = 0;
+        let ops = metrics::histogram!("billing_batch_ops");
+        let seconds = metrics::histogram!("billing_batch_seconds", "lane" => "settle");
+        let posted = metrics::counter!("billing_settlements_total");
         while !self.epoch.is_lost() {
             let operations = self.epoch.settling.take(self.batch_max);
             if operations.is_empty() {
@@ -205,7 +213,13 @@ impl SettleLane {
             }
             seq += 1;
             let batch = pending.batch(self.epoch.node, seq, deliveries.delivered_seq());
-            if self.apply(&batch).await {
+            let began = Instant::now();
+            let is_applied = self.apply(&batch).await;
+            seconds.record(began.elapsed().as_secs_f64());
+            if is_applied {
+                let size = batch.opened.len() + batch.closed.len() + batch.entries.len();
+                ops.record(size as f64);
+                posted.increment(batch.entries.len() as u64);
                 deliveries.applied(seq);
                 self.acknowledge(pending, &deliveries, seq);
             } else {
