@@ -21,6 +21,8 @@ pub enum Piece {
 #[derive(Debug, Default)]
 pub struct Output {
     pieces: VecDeque<Piece>,
+    /// Something of the end was put out.
+    ending: bool,
     usage: Option<Usage>,
     input: Option<Usage>,
     service_tier: Option<String>,
@@ -51,13 +53,17 @@ impl Output {
         Self::default()
     }
 
-    /// Puts out content.
+    /// Puts out content. What comes after the end has begun belongs to the end.
     pub fn content(&mut self, bytes: impl Into<Bytes>) {
+        if self.ending {
+            return self.terminal(bytes);
+        }
         self.pieces.push_back(Piece::Content(bytes.into()));
     }
 
     /// Puts out something that belongs to the end. Everything after it is held back with it.
     pub fn terminal(&mut self, bytes: impl Into<Bytes>) {
+        self.ending = true;
         self.pieces.push_back(Piece::Terminal(bytes.into()));
     }
 

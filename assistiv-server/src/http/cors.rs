@@ -13,7 +13,7 @@ use super::response::ResponseBody;
 const NAMES_MAX: usize = 32;
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 const DEFAULT_HEADERS: &str = "Authorization, Content-Type, Idempotency-Key, X-Request-Id";
-const EXPOSED: &str = "X-Request-Id, X-Assistiv-Log-Id, X-Assistiv-Provider, X-Assistiv-Overhead-Us, \
+const EXPOSED: &str = "X-Request-Id, request-id, X-Assistiv-Log-Id, X-Assistiv-Provider, X-Assistiv-Overhead-Us, \
     X-Assistiv-Max-Tokens, X-Assistiv-Dropped-Params, X-Assistiv-Cost-Usd, X-Assistiv-Token-Count-Method, \
     x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, \
     x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, Retry-After, x-should-retry, \

@@ -77,6 +77,7 @@ async fn answers_can_be_read_by_pages_errors_too() {
     let exposed = reply.header("access-control-expose-headers").unwrap();
     for name in [
         "X-Request-Id",
+        "request-id",
         "X-Assistiv-Log-Id",
         "Retry-After",
         "x-should-retry",

@@ -17,6 +17,7 @@ mod gpt;
 mod hygiene;
 mod logs;
 mod messages;
+mod metrics;
 mod money;
 mod provider_faults;
 mod refusals;

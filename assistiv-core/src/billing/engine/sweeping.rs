@@ -77,7 +77,7 @@ impl Engine {
 
 pub(super) fn log(swept: &Swept) {
     metrics::counter!("billing_sweeps_total").increment(1);
-    metrics::counter!("billing_unconfirmed_total").increment(swept.unconfirmed as u64);
+    metrics::counter!("billing_unconfirmed_total").increment(swept.unconfirmed);
     let event = (swept.unconfirmed > 0).then_some(operator::DELIVERY_UNCONFIRMED);
     tracing::warn!(
         event,
