@@ -6,7 +6,7 @@ import openai
 import pytest
 from pydantic import BaseModel
 
-MODELS = ["claude-sonnet-5-5", "echo"]
+MODELS = ["claude-sonnet-5-5", "gpt-4o-mini", "grok-4.3", "gemini-2.5-flash", "echo"]
 CLAUDE = "claude-sonnet-5-5"
 WEATHER: Any = {
     "type": "function",
