@@ -5,7 +5,10 @@ use std::sync::Arc;
 use super::amounts::{Amounts, Dimension, Dimensions, Legs, Overflow};
 use super::display::DisplayRates;
 use super::price::Price;
-use crate::money::Markup;
+use crate::money::{DisplayUnits, Markup};
+
+/// The least that is held of a display ledger, a millionth of its unit.
+const DISPLAY_LEAST: DisplayUnits = DisplayUnits::new(1);
 
 /// The most that a call may cost, as a function of its output limit.
 #[derive(Clone, Debug)]
@@ -31,10 +34,13 @@ impl Estimate {
     /// # Errors
     /// [`Overflow`] when they do not fit.
     pub fn legs(&self, output_tokens: u64) -> Result<Legs, Overflow> {
-        self.prices.iter().try_fold(Legs::ZERO, |dearest, price| {
+        let mut legs = self.prices.iter().try_fold(Legs::ZERO, |dearest, price| {
             let ceiling = price.ceiling(self.input_tokens, output_tokens, self.markup)?;
-            Ok(dearest.max(self.display.on(ceiling, true)?))
-        })
+            Ok::<_, Overflow>(dearest.max(self.display.on(ceiling, true)?))
+        })?;
+        // A display ledger that is used up pays for nothing more, not even for what costs it nothing.
+        legs.budget.display = legs.budget.display.max(DISPLAY_LEAST);
+        Ok(legs)
     }
 
     /// The dearest legs for the output that is counted.
@@ -118,7 +124,7 @@ mod tests {
     fn example_e3() {
         let legs = estimate().full().unwrap();
         assert_eq!(legs.wallet, NanoUsd::new(19_200_000));
-        assert_eq!(legs.budget, Amounts::from_raw(21_600_000, 2400, 0));
+        assert_eq!(legs.budget, Amounts::from_raw(21_600_000, 2400, 1));
     }
 
     /// Worked example E5: the limit is lowered to what can be paid.

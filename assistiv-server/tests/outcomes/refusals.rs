@@ -245,3 +245,30 @@ async fn another_content_type_is_refused() {
     }
     nothing_happened(&world).await;
 }
+
+/// Also where no rule charges it anything for the call.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_display_ledger_that_is_used_up_refuses() {
+    let world = World::new().await;
+    let put = json!({"max": 2, "used": 2});
+    world
+        .manage("PUT", &world.user_path("/wallet"), put, 200)
+        .await;
+    for answer in [
+        world.whole("hello").await,
+        world.refused_stream("hello").await,
+    ] {
+        let error = answer.refused(402, "budget_exhausted");
+        assert_eq!(error["details"]["ledger"], "display", "{error}");
+    }
+    nothing_happened(&world).await;
+    let more = json!({"amount": "0.000001"});
+    world
+        .manage("POST", &world.user_path("/wallet/topup"), more, 200)
+        .await;
+    assert_eq!(world.whole("mock:words=3").await.status, 200);
+    world.no_hold_is_left().await;
+    let request = Request::new("GET", &world.user_path("/wallet"), &world.platform.key);
+    let wallet = world.send(&request).await.json()["data"]["display_ledger"].clone();
+    assert_eq!(wallet["used"], 2, "{wallet}");
+}
