@@ -4,12 +4,14 @@
 //! holder is about to do. Only this module makes one, and every store method on tenant data takes one, so a
 //! query without a tenant does not compile.
 
+mod actor;
 mod cache;
 mod key;
 mod layer;
 mod principal;
 mod scope;
 
+pub use actor::{Actor, ActorError};
 pub use cache::Authenticator;
 pub use key::{KeyDigest, KeyError, KeyKind, PresentedKey};
 pub use layer::{Authenticate, AuthenticateLayer};

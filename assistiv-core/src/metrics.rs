@@ -8,10 +8,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use metrics::{Counter, Histogram};
+use metrics::{Counter, Gauge, Histogram};
 
 use crate::Error;
 use crate::billing::FundError;
+use crate::money::NanoUsd;
 use crate::routing::ProviderSlug;
 
 /// How authorisations went.
@@ -36,6 +37,109 @@ pub(crate) struct Upstream(RwLock<HashMap<(ProviderSlug, &'static str), Attempts
 struct Attempts {
     count: Counter,
     seconds: Histogram,
+}
+
+/// What the billing engine has at hand, and how long answers wait for it.
+pub(crate) struct EngineState {
+    gate_waits: [Histogram; 2],
+    queued: [Gauge; 2],
+    holds: Gauge,
+    idle: [Gauge; 2],
+    negative: Gauge,
+}
+
+/// A delivery gate.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum GateKind {
+    /// The record that an answer began.
+    Open,
+    /// The charge.
+    Settle,
+}
+
+/// What a node's slices add up to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SlicesAtHand {
+    /// Leased from wallets and held by no call.
+    pub(crate) wallets: NanoUsd,
+    /// Leased from budgets and held by no call.
+    pub(crate) budgets: NanoUsd,
+    /// Accounts of which more was spent than leased.
+    pub(crate) negative: usize,
+}
+
+/// Whether a batch whose answer got lost was applied.
+pub(crate) fn outcome_was_unknown(is_applied: bool) {
+    let result = if is_applied { "applied" } else { "not_applied" };
+    metrics::counter!("billing_unknown_outcome_total", "result" => result).increment(1);
+}
+
+/// A call cost this much more than was held for it.
+pub(crate) fn overran(by: NanoUsd) {
+    metrics::counter!("billing_overruns_total").increment(1);
+    let by = u64::try_from(by.get()).unwrap_or_default();
+    metrics::counter!("billing_overrun_nanousd_total").increment(by);
+}
+
+/// A provider ended an answer without saying what it used.
+pub(crate) fn usage_was_missing(provider: &ProviderSlug) {
+    metrics::counter!("billing_usage_missing_total", "provider" => provider.to_string())
+        .increment(1);
+}
+
+/// The database gave an act up for the sake of another one.
+pub(crate) fn gave_way() {
+    metrics::counter!("billing_deadlocks_total").increment(1);
+}
+
+// === impl EngineState ===
+
+impl EngineState {
+    /// Resolves the handles with the recorder that is installed.
+    pub(crate) fn new() -> Self {
+        let gate =
+            |gate: &'static str| metrics::histogram!("billing_gate_wait_seconds", "gate" => gate);
+        let depth = |lane: &'static str| metrics::gauge!("billing_queue_depth", "lane" => lane);
+        let idle =
+            |kind: &'static str| metrics::gauge!("billing_lease_idle_usd", "account" => kind);
+        Self {
+            gate_waits: [gate("open"), gate("settle")],
+            queued: [depth("settle"), depth("lease")],
+            holds: metrics::gauge!("billing_open_holds"),
+            idle: [idle("wallet"), idle("budget")],
+            negative: metrics::gauge!("billing_slot_negative"),
+        }
+    }
+
+    /// An answer waited at a gate.
+    pub(crate) fn waited(&self, gate: GateKind, took: Duration) {
+        self.gate_waits[gate as usize].record(took.as_secs_f64());
+    }
+
+    /// What waits for the next batches, and how many calls have a hold.
+    pub(crate) fn show_queues(&self, settling: usize, leasing: usize, holds: usize) {
+        self.queued[0].set(settling as f64);
+        self.queued[1].set(leasing as f64);
+        self.holds.set(holds as f64);
+    }
+
+    /// What is leased and at hand.
+    pub(crate) fn show_slices(&self, at_hand: SlicesAtHand) {
+        self.idle[0].set(in_usd(at_hand.wallets));
+        self.idle[1].set(in_usd(at_hand.budgets));
+        self.negative.set(at_hand.negative as f64);
+    }
+}
+
+/// For a chart alone: nothing is ever computed from it.
+fn in_usd(amount: NanoUsd) -> f64 {
+    amount.get() as f64 / 1e9
+}
+
+impl std::fmt::Debug for EngineState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("EngineState")
+    }
 }
 
 // === impl Authorisations ===

@@ -7,10 +7,10 @@ use std::time::Duration;
 use moka::future::Cache;
 use tokio::time::Instant;
 
-use super::AuthError;
 use super::key::{KeyDigest, KeyKind, PresentedKey};
 use super::principal::{Holder, Identity, KeyScopes, PlatformProfile};
 use super::scope::{DigestScope, EndUserScope, OperatorScope, PlatformScope};
+use super::{Actor, AuthError};
 use crate::clock::{Clock, Timestamp};
 use crate::id::{KeyId, PlatformId};
 use crate::revisions::{Revision, Revisions};
@@ -228,7 +228,7 @@ fn operator_identity(key_id: KeyId) -> Identity {
         kind: KeyKind::Operator,
         scopes: KeyScopes::UNRESTRICTED,
         expires_at: None,
-        holder: Holder::Operator(OperatorScope::new()),
+        holder: Holder::Operator(OperatorScope::new(Actor::OperatorKey(key_id))),
     }
 }
 
@@ -247,12 +247,16 @@ fn found(record: KeyRecord) -> Found {
         return refused(Refused::Revoked);
     }
     let holder = match (key.kind, platform, key.end_user_id) {
-        (KeyKind::Operator, ..) => Holder::Operator(OperatorScope::new()),
+        (KeyKind::Operator, ..) => Holder::Operator(OperatorScope::new(Actor::OperatorKey(key.id))),
         (_, Some((platform, _)), _) if !platform.is_active => {
             return refused(Refused::PlatformDisabled);
         }
         (kind, Some((platform, wallet_account)), end_user) => {
-            let scope = PlatformScope::new(platform.id);
+            let actor = match kind {
+                KeyKind::EndUser => Actor::EndUserKey(key.id),
+                _ => Actor::PlatformKey(key.id),
+            };
+            let scope = PlatformScope::new(platform.id, actor);
             let profile = Arc::new(PlatformProfile {
                 settings: platform.settings,
                 wallet_account,

@@ -4,7 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::auth::{AuthError, CallerScope, EndUserScope, KeyKind, OperatorScope, PlatformScope};
+use crate::auth::{
+    Actor, AuthError, CallerScope, EndUserScope, KeyKind, OperatorScope, PlatformScope,
+};
 use crate::clock::Timestamp;
 use crate::id::{AccountId, EndUserId, KeyId, PlatformId};
 use crate::tenancy::PlatformSettings;
@@ -264,7 +266,7 @@ impl Principal {
     /// Decided before any look-up, so that it never tells whether the platform exists.
     pub fn manage(&self, platform_id: PlatformId) -> Result<PlatformScope, AuthError> {
         let Some(identity) = self.identity() else {
-            return Ok(OperatorScope::new().over(platform_id));
+            return Ok(OperatorScope::new(Actor::System).over(platform_id));
         };
         match &identity.holder {
             Holder::Operator(scope) => Ok(scope.over(platform_id)),
@@ -291,7 +293,7 @@ impl Principal {
             .identity()
             .map(|identity| (&identity.holder, identity.kind))
         {
-            None => Ok(OperatorScope::new()),
+            None => Ok(OperatorScope::new(Actor::System)),
             Some((Holder::Operator(scope), _)) => Ok(*scope),
             Some((_, kind)) => Err(AuthError::WrongKeyType {
                 wanted: "an operator key",

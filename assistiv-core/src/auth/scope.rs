@@ -3,12 +3,14 @@
 //! None of them can be made outside [`crate::auth`]. A backend reads the tenant from the scope and filters
 //! every statement by it.
 
+use super::Actor;
 use crate::id::{EndUserId, PlatformId};
 
 /// Authority over one platform's data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlatformScope {
     platform_id: PlatformId,
+    actor: Actor,
 }
 
 /// Authority of one end user over what is its own.
@@ -27,7 +29,9 @@ pub struct CallerScope {
 
 /// Authority of whoever runs the gateway, over all platforms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OperatorScope(());
+pub struct OperatorScope {
+    actor: Actor,
+}
 
 /// Authority to find a key by its digest, before anybody is authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,13 +44,18 @@ pub struct SweeperScope(());
 // === impl PlatformScope ===
 
 impl PlatformScope {
-    pub(super) fn new(platform_id: PlatformId) -> Self {
-        Self { platform_id }
+    pub(super) fn new(platform_id: PlatformId, actor: Actor) -> Self {
+        Self { platform_id, actor }
     }
 
     /// The platform this authority is over.
     pub fn platform_id(&self) -> PlatformId {
         self.platform_id
+    }
+
+    /// Who has the authority.
+    pub fn actor(&self) -> Actor {
+        self.actor
     }
 }
 
@@ -95,13 +104,18 @@ impl CallerScope {
 // === impl OperatorScope ===
 
 impl OperatorScope {
-    pub(super) fn new() -> Self {
-        Self(())
+    pub(super) fn new(actor: Actor) -> Self {
+        Self { actor }
+    }
+
+    /// Who has the authority.
+    pub fn actor(&self) -> Actor {
+        self.actor
     }
 
     /// The operator's authority over one platform.
     pub fn over(&self, platform_id: PlatformId) -> PlatformScope {
-        PlatformScope::new(platform_id)
+        PlatformScope::new(platform_id, self.actor)
     }
 }
 
@@ -129,7 +143,7 @@ pub(crate) mod testing {
 
     /// The operator, from whom every other scope follows.
     pub(crate) fn operator() -> OperatorScope {
-        OperatorScope::new()
+        OperatorScope::new(Actor::System)
     }
 
     /// The digest look-up.

@@ -16,6 +16,7 @@ use super::account::{Blocked, Budget, BudgetRecord, Limits, NewBudget, Wallet};
 use super::amounts::{Amounts, Dimension, Dimensions, Legs};
 use super::ledger::{EntryKind, LedgerEntry};
 use super::period::{Period, ZoneName};
+use crate::auth::Actor;
 use crate::clock::Timestamp;
 use crate::id::{AccountId, EndUserId, EntryId};
 use crate::json::RawObject;
@@ -160,6 +161,8 @@ pub struct ActContext {
     pub uid: EntryId,
     /// The `Idempotency-Key`, when one was given.
     pub idempotency_key: Option<String>,
+    /// Who performs it; `None` where the gateway does so by itself.
+    pub actor: Option<Actor>,
     /// Why, for people.
     pub reason: Option<String>,
     /// Whatever the caller wants kept.

@@ -133,6 +133,7 @@ impl Wallets {
             context.idempotency_key = Some(request.key);
             hashes
         });
+        context.actor = Some(scope.actor());
         let applied = self
             .stores
             .ledger
@@ -164,6 +165,7 @@ fn context(reason: Option<String>, metadata: RawObject) -> ActContext {
     ActContext {
         uid: EntryId::new(),
         idempotency_key: None,
+        actor: None,
         reason,
         metadata,
     }

@@ -43,6 +43,7 @@ use crate::billing::store::LedgerStore;
 use crate::clock::Clock;
 use crate::events::{EventStore, OperatorEvent};
 use crate::id::{AccountId, EndUserId};
+use crate::metrics::EngineState;
 use crate::runtime::Runtime;
 use crate::store::StoreError;
 
@@ -67,6 +68,7 @@ pub(crate) struct Engine {
     late: Arc<LateQueue>,
     news: Arc<News>,
     budgets: BudgetDirectory,
+    state: EngineState,
     permits: Arc<Semaphore>,
     /// Another node has said something.
     nudged: Arc<Notify>,
@@ -98,6 +100,7 @@ impl Billing {
             news,
             permits: Arc::new(Semaphore::new(options.queue_max)),
             budgets: BudgetDirectory::new(store.clone()),
+            state: EngineState::new(),
             nudged: Arc::default(),
             draining: AtomicBool::new(false),
             closing: CancellationToken::new(),
@@ -214,6 +217,10 @@ impl Engine {
         &self.options
     }
 
+    pub(crate) fn state(&self) -> &EngineState {
+        &self.state
+    }
+
     pub(crate) fn clock(&self) -> &dyn Clock {
         &*self.clock
     }
@@ -293,9 +300,6 @@ impl Engine {
         ));
         let (engine, closing) = (weak(), self.closing.clone());
         self.tasks.spawn(async move {
-            let depth = |lane: &'static str| metrics::gauge!("billing_queue_depth", "lane" => lane);
-            let (settling, leasing) = (depth("settle"), depth("lease"));
-            let holds = metrics::gauge!("billing_open_holds");
             let mut tick = tokio::time::interval(TICK);
             loop {
                 tokio::select! {
@@ -307,11 +311,12 @@ impl Engine {
                 };
                 let idle_return = engine.options.lease_idle_return;
                 let epoch = engine.epoch();
-                epoch.tick(idle_return, engine.store.is_shared());
-                settling.set(epoch.settling.depth() as f64);
-                leasing.set(epoch.leasing.depth() as f64);
+                let at_hand = epoch.tick(idle_return, engine.store.is_shared());
+                engine.state.show_slices(at_hand);
                 let places = engine.options.queue_max;
-                holds.set(places.saturating_sub(engine.permits.available_permits()) as f64);
+                let holds = places.saturating_sub(engine.permits.available_permits());
+                let (settling, leasing) = (epoch.settling.depth(), epoch.leasing.depth());
+                engine.state.show_queues(settling, leasing, holds);
             }
         });
     }

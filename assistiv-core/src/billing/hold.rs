@@ -22,7 +22,7 @@ use super::buckets::further_buckets;
 use super::engine::{Engine, LaneOperation, QueuePermit, Settlement, Share, Slice, Ticket};
 use super::estimate::Estimate;
 use super::ledger::{BudgetLegs, ChargeFlags, EntryKind, EntrySource, LedgerEntry, Metered};
-use super::meter::{Bill, Ending, Meter};
+use super::meter::{Bill, CountMethod, Ending, Meter};
 use super::options::SuspendInflight;
 use super::store::OpenStream;
 use crate::error::Error;
@@ -30,6 +30,7 @@ use crate::events::{OperatorEvent, operator};
 use crate::id::LogId;
 use crate::json::RawObject;
 use crate::logs::{CallLog, Fate};
+use crate::metrics::GateKind;
 use crate::provider::Output;
 use crate::routing::Target;
 
@@ -174,7 +175,7 @@ impl Hold {
             return OpenGate(Gate::Open);
         };
         held.opened = true;
-        let (ack, gate) = held.engine.gate(&held.payer.epoch);
+        let (ack, gate) = held.engine.gate(GateKind::Open, &held.payer.epoch);
         held.payer.epoch.enqueue(LaneOperation::Open {
             stream: Box::new(held.record()),
             ack,
@@ -259,13 +260,18 @@ impl Held {
             self.release();
             return SettleGate::nothing();
         };
+        let is_unreported = ending == Ending::Complete && bill.method == CountMethod::Estimated;
+        if let Some(target) = self.meter.target().filter(|_| is_unreported) {
+            crate::metrics::usage_was_missing(target.provider());
+        }
         if bill.flags.contains(ChargeFlags::OVERRAN) {
             tracing::warn!(
                 event = operator::OVERRUN,
                 log_id = %self.log_id,
                 "a call cost more than was held for it"
             );
-            metrics::counter!("billing_overruns_total").increment(1);
+            let over = bill.legs.wallet.checked_sub(self.legs.wallet);
+            crate::metrics::overran(over.unwrap_or_default());
             self.engine
                 .tell_operators(OperatorEvent::overrun(self.log_id));
         }
@@ -278,7 +284,7 @@ impl Held {
             debits.push((budget.clone(), bill.legs.budget));
         }
         let ticket = Arc::new(Ticket::default());
-        let (ack, gate) = self.engine.gate(&self.payer.epoch);
+        let (ack, gate) = self.engine.gate(GateKind::Settle, &self.payer.epoch);
         let note = fate.as_ref().map(Fate::delivery);
         let settlement = Settlement {
             entry,
@@ -355,6 +361,7 @@ impl Held {
             posted_by: None,
             metered: None,
             idempotency_key: None,
+            actor: None,
             reason: None,
             metadata: RawObject::new(),
             created_at: self.engine.clock().now(),

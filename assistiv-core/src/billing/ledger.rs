@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::amounts::Amounts;
 use super::statement::LedgerPart;
+use crate::auth::Actor;
 use crate::clock::Timestamp;
 use crate::id::{AccountId, EndUserId, EntryId, ModelId, NodeId, PlatformId, PriceId};
 use crate::json::RawObject;
@@ -118,6 +119,8 @@ pub struct LedgerEntry {
     pub metered: Option<Metered>,
     /// The `Idempotency-Key` of the request that caused it.
     pub idempotency_key: Option<String>,
+    /// Who performed the act that caused it; `None` for what calls and the gateway itself cause.
+    pub actor: Option<Actor>,
     /// Why, for people.
     pub reason: Option<String>,
     /// Whatever the caller wants kept.

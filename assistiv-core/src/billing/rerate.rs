@@ -12,6 +12,7 @@ use super::account::AccountKind;
 use super::amounts::{Amounts, Legs, Overflow};
 use super::ledger::{EntryKind, LedgerEntry};
 use super::price::Usage;
+use crate::auth::Actor;
 use crate::clock::Timestamp;
 use crate::id::{AccountId, EndUserId, EntryId, ModelId, PlatformId, PriceId};
 use crate::money::{Markup, NanoUsd};
@@ -91,6 +92,8 @@ pub struct Compensation {
     pub reason: Option<String>,
     /// The `Idempotency-Key` of the request.
     pub idempotency_key: Option<String>,
+    /// Who asked for it.
+    pub actor: Option<Actor>,
     /// Nothing is to be written.
     pub is_dry_run: bool,
 }

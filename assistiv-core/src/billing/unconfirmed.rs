@@ -5,6 +5,7 @@ use std::str::FromStr;
 use super::act::ActRefusal;
 use super::amounts::Amounts;
 use super::ledger::{EntrySource, LedgerEntry};
+use crate::auth::Actor;
 use crate::clock::Timestamp;
 use crate::id::{AccountId, EndUserId, EntryId, PlatformId};
 use crate::money::NanoUsd;
@@ -35,6 +36,8 @@ pub struct Unconfirmed {
     pub status: UnconfirmedStatus,
     /// When it was resolved.
     pub resolved_at: Option<Timestamp>,
+    /// Who resolved it.
+    pub actor: Option<Actor>,
     /// Why, for people.
     pub reason: Option<String>,
 }
@@ -106,6 +109,7 @@ impl Unconfirmed {
             found_at,
             status: UnconfirmedStatus::Open,
             resolved_at: None,
+            actor: None,
             reason: None,
         }
     }

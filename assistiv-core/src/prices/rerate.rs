@@ -164,6 +164,7 @@ impl PriceKeeper {
                     end_user_id: costs.end_user_id,
                     costs: costs.of,
                     reason: rerating.reason.clone(),
+                    actor: Some(scope.actor()),
                     idempotency_key: rerating.request.as_ref().map(|(key, _)| key.clone()),
                     is_dry_run,
                 };

@@ -2,7 +2,7 @@
 
 use serde::de::DeserializeOwned;
 
-use crate::auth::{KeyKind, KeyScopes, PresentedKey};
+use crate::auth::{Actor, KeyKind, KeyScopes, PresentedKey};
 use crate::billing::{
     ActContext, Amounts, BudgetLegs, BudgetTerms, ChargeFlags, EntryKind, EntrySource, Idempotency,
     LedgerEntry, Legs, Limits, NewBudget, NewWallet, OpenStream, Period, ZoneName,
@@ -170,6 +170,7 @@ pub fn context() -> ActContext {
     ActContext {
         uid: EntryId::new(),
         idempotency_key: None,
+        actor: Some(Actor::OperatorKey(KeyId::new())),
         reason: Some("a reason".to_owned()),
         metadata: from_json(r#"{"ticket": 7}"#),
     }
@@ -228,6 +229,7 @@ pub fn charge(payers: &Payers, cost: Legs, now: Timestamp) -> LedgerEntry {
         posted_by: None,
         metered: None,
         idempotency_key: None,
+        actor: None,
         reason: None,
         metadata: RawObject::new(),
         created_at: now,

@@ -87,6 +87,7 @@ pub(crate) async fn metered_charge(
         posted_by: None,
         metered,
         idempotency_key: None,
+        actor: None,
         reason: None,
         metadata: RawObject::new(),
         created_at: SystemClock.now(),

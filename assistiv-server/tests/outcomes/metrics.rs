@@ -43,6 +43,7 @@ async fn operators_see_what_happened_and_nobody_sees_whose_it_was() {
         r#"billing_denied_total{reason="wallet_insufficient",transient="false"}"#,
         r#"upstream_attempts_total{provider="openai",outcome="accepted"}"#,
         "billing_authorize_seconds_count",
+        r#"billing_gate_wait_seconds_count{gate="settle"}"#,
         r#"billing_batch_seconds_count{lane="settle"}"#,
     ] {
         assert!(

@@ -52,6 +52,7 @@ impl Command<Wallets> for ResolveUnconfirmed {
 
     async fn run(self, domain: &Wallets, scope: OperatorScope) -> Result<Resolved, CommandError> {
         let mut context = context(self.reason, RawObject::new());
+        context.actor = Some(scope.actor());
         let request = self.request.map(|request| request.about(self.charge));
         let idempotency = request.map(|request| {
             let (hashes, uid) = request.hashed(None, None, Self::NAME);

@@ -19,15 +19,18 @@ use super::late::LateQueue;
 use super::leasing::{LeaseLane, LeaseQueue, Want, What};
 use super::news::News;
 use super::settling::{Operation, SettleLane, SettleQueue};
-use super::slice::Slice;
+use super::slice::{Slice, View};
 use super::validity::Validity;
 use super::{control, heartbeat};
 use crate::auth::SweeperScope;
-use crate::billing::amounts::Amounts;
+use crate::billing::account::AccountKind;
+use crate::billing::amounts::{Amounts, Dimension};
 use crate::billing::options::BillingOptions;
 use crate::billing::store::{LedgerStore, Sweep};
 use crate::events::{EventType, OperatorEvent, operator};
 use crate::id::{AccountId, NodeId};
+use crate::metrics::SlicesAtHand;
+use crate::money::NanoUsd;
 use crate::store::StoreError;
 
 /// Between two attempts to register.
@@ -255,10 +258,12 @@ impl Epoch {
     }
 
     /// Once a second: what is not needed returns, and empty slices are forgotten, so that memory follows use.
-    pub(super) fn tick(&self, idle_return: Duration, is_shared: bool) {
+    pub(super) fn tick(&self, idle_return: Duration, is_shared: bool) -> SlicesAtHand {
         let now = Instant::now();
+        let mut at_hand = SlicesAtHand::default();
         for slice in self.all_slices() {
             slice.tick();
+            count(&mut at_hand, &slice.view());
             if slice.wants_check() {
                 self.check(&slice);
             }
@@ -275,6 +280,7 @@ impl Epoch {
         let mut slices = self.slices.write().unwrap_or_else(PoisonError::into_inner);
         // A slice that a call has in its hands counts twice or more.
         slices.retain(|_, slice| Arc::strong_count(slice) > 1 || !slice.is_empty(now, idle_return));
+        at_hand
     }
 
     /// Up to which message of other nodes this one has acted.
@@ -383,4 +389,23 @@ impl Engine {
         self.begin(&epoch);
         Ok(())
     }
+}
+
+/// Adds an account to what the node has at hand.
+fn count(at_hand: &mut SlicesAtHand, view: &View) {
+    let Some(policy) = view.policy else {
+        return;
+    };
+    let available = view.available;
+    let sum = match policy.kind {
+        AccountKind::Wallet => &mut at_hand.wallets,
+        AccountKind::Budget => &mut at_hand.budgets,
+    };
+    let idle = available.usd.max(NanoUsd::ZERO);
+    *sum = sum.checked_add(idle).unwrap_or(*sum);
+    let enforced = Dimension::ALL
+        .into_iter()
+        .filter(|d| policy.enforce.contains(*d));
+    let is_negative = enforced.into_iter().any(|d| available.get(d) < 0);
+    at_hand.negative += usize::from(is_negative);
 }

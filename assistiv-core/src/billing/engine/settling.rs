@@ -246,7 +246,10 @@ impl SettleLane {
             );
             // Whether it was applied is asked before whether the node was fenced: what was applied stands.
             match self.store.lane(&scope, epoch.node, Lane::Settle).await {
-                Ok(position) if position.seq == batch.seq => break,
+                Ok(position) if position.seq == batch.seq => {
+                    crate::metrics::outcome_was_unknown(true);
+                    break;
+                }
                 Ok(position) if position.fenced => {
                     epoch.fence("a settlement batch came too late");
                     return false;
@@ -267,7 +270,10 @@ impl SettleLane {
                     epoch.halt("a settlement batch is refused by the books");
                     return false;
                 }
-                Ok(_) | Err(_) => {
+                position => {
+                    if position.is_ok() {
+                        crate::metrics::outcome_was_unknown(false);
+                    }
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(RETRY_MAX);
                 }

@@ -5,6 +5,7 @@
 //! zero, or by a recorded overrun. While an operation is in flight, memory is never above the durable slot: a
 //! grant is added after its commit, a return is taken out before its transaction is sent.
 
+mod arithmetic;
 #[cfg(any(test, feature = "testing"))]
 mod inspect;
 mod low_balance;
@@ -16,8 +17,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use self::arithmetic::{enforced, masked, mean, minus, plus};
 use crate::billing::account::{AccountKind, AccountPolicy, Blocked};
-use crate::billing::amounts::{Amounts, Dimension, Dimensions, Overflow};
+use crate::billing::amounts::{Amounts, Dimension, Dimensions};
 use crate::billing::lease::{LeaseGrant, LeaseRequest};
 use crate::id::AccountId;
 
@@ -566,42 +568,4 @@ impl SliceState {
             }
         })
     }
-}
-
-fn enforced(dimensions: Dimensions) -> impl Iterator<Item = Dimension> {
-    (Dimension::ALL.into_iter()).filter(move |dimension| dimensions.contains(*dimension))
-}
-
-fn masked(amounts: Amounts, dimensions: Dimensions) -> Amounts {
-    let kept = |d: Dimension| {
-        if dimensions.contains(d) {
-            amounts.get(d)
-        } else {
-            0
-        }
-    };
-    Amounts::from_fn(kept)
-}
-
-/// A moving average that follows a change within a few steps.
-fn mean(old: Amounts, new: Amounts) -> Amounts {
-    Amounts::from_fn(|d| {
-        let sum = i128::from(old.get(d)) * 7 + i128::from(new.get(d)) * 3;
-        i64::try_from(sum / 10).unwrap_or(i64::MAX)
-    })
-}
-
-/// Sums of one account stay within what the ledger can hold, which acts and grants keep in range; a sum that
-/// does not is left as it was rather than wrapped, and the reconciliation shows the difference.
-fn plus(a: Amounts, b: Amounts) -> Amounts {
-    kept(a, a.checked_add(b))
-}
-
-fn minus(a: Amounts, b: Amounts) -> Amounts {
-    kept(a, a.checked_sub(b))
-}
-
-fn kept(before: Amounts, after: Result<Amounts, Overflow>) -> Amounts {
-    debug_assert!(after.is_ok(), "a slice left the range of an amount");
-    after.unwrap_or(before)
 }

@@ -10,6 +10,7 @@ use crate::billing::meter::CountMethod;
 use crate::billing::options::{DeliveryGate, GateTimeoutAction, OutagePolicy};
 use crate::billing::{FundError, Legs, Usage};
 use crate::logs::DeliveryNote;
+use crate::metrics::GateKind;
 
 /// Resolves when content may go out: the record that the answer began is durable.
 #[derive(Debug)]
@@ -37,6 +38,7 @@ pub(super) enum Gate {
         ack: oneshot::Receiver<Option<DeliveryToken>>,
         engine: Arc<Engine>,
         epoch: Arc<Epoch>,
+        kind: GateKind,
     },
 }
 
@@ -79,7 +81,11 @@ pub struct Settled {
 
 impl Engine {
     /// A gate and what opens it. With relaxed delivery there is nothing to wait for.
-    pub(super) fn gate(self: &Arc<Self>, epoch: &Arc<Epoch>) -> (Option<Ack>, Gate) {
+    pub(super) fn gate(
+        self: &Arc<Self>,
+        kind: GateKind,
+        epoch: &Arc<Epoch>,
+    ) -> (Option<Ack>, Gate) {
         match self.options().delivery_gate {
             DeliveryGate::Relaxed => (None, Gate::Open),
             DeliveryGate::Strict => {
@@ -88,6 +94,7 @@ impl Engine {
                     ack,
                     engine: self.clone(),
                     epoch: epoch.clone(),
+                    kind,
                 };
                 (Some(sender), gate)
             }
@@ -111,11 +118,15 @@ impl Gate {
             mut ack,
             engine,
             epoch,
+            kind,
         } = self
         else {
             return Ok(Delivery::Unrecorded);
         };
-        match tokio::time::timeout(engine.options().gate_timeout, &mut ack).await {
+        let began = Instant::now();
+        let answer = tokio::time::timeout(engine.options().gate_timeout, &mut ack).await;
+        engine.state().waited(kind, began.elapsed());
+        match answer {
             Ok(Ok(token)) => Ok(Delivery::of(token)),
             Ok(Err(_)) => Err(Unanswered::GivenUp),
             Err(_) if engine.releases(&epoch) => Ok(Delivery::Early { _ack: ack }),

@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::books::{Books, WalletRow};
+use crate::auth::Actor;
 use crate::billing::{
     ActContext, ActOutcome, ActRefusal, Amounts, Applied, Budget, BudgetState, Idempotency,
     LedgerAct, NewBudget, NewWallet, Wallet, WalletState, decide_budget, decide_wallet,
@@ -98,6 +99,7 @@ impl Books {
         &mut self,
         platform_id: PlatformId,
         new: &NewWallet,
+        actor: Actor,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let account = self.next_account();
@@ -106,7 +108,7 @@ impl Books {
             None
         } else {
             let act = LedgerAct::TopUpWallet { amount };
-            let context = plain_context(uid);
+            let context = plain_context(uid, actor);
             let empty = WalletState::default();
             let decision = decide_wallet(&act, &context, platform_id, account, empty, now);
             Some(decision.map_err(refused)?)
@@ -133,13 +135,14 @@ impl Books {
         platform_id: PlatformId,
         end_user: EndUserId,
         new: &NewBudget,
+        actor: Actor,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let act = LedgerAct::CreateBudget {
             end_user,
             budget: new.clone(),
         };
-        let context = plain_context(new.opening);
+        let context = plain_context(new.opening, actor);
         let made = self.act_on_budget(platform_id, end_user, &act, &context, now)?;
         made.map(|_| ()).map_err(refused)
     }
@@ -252,10 +255,11 @@ impl StoredOutcome {
 }
 
 /// What is made together with a platform or an end user has nothing of a request of its own.
-fn plain_context(uid: EntryId) -> ActContext {
+fn plain_context(uid: EntryId, actor: Actor) -> ActContext {
     ActContext {
         uid,
         idempotency_key: None,
+        actor: Some(actor),
         reason: None,
         metadata: RawObject::new(),
     }

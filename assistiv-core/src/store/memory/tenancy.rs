@@ -19,7 +19,7 @@ use crate::tenancy::{EndUser, EndUserRef, Platform, PlatformSlug};
 impl TenancyStore for MemoryStore {
     async fn create_platform(
         &self,
-        _scope: &OperatorScope,
+        scope: &OperatorScope,
         new: NewPlatform,
     ) -> Result<Platform, StoreError> {
         let mut guard = self.lock();
@@ -31,7 +31,9 @@ impl TenancyStore for MemoryStore {
         } = new;
         state.check_slug(&platform.slug, None)?;
         state.check_digest(&key)?;
-        state.books.open_wallet(platform.id, &wallet, self.now())?;
+        state
+            .books
+            .open_wallet(platform.id, &wallet, scope.actor(), self.now())?;
         (key.platform_id, key.end_user_id) = (Some(platform.id), None);
         state.insert_key(key);
         state.slugs.insert(platform.slug.clone(), platform.id);
@@ -136,7 +138,7 @@ impl TenancyStore for MemoryStore {
         if let Some(budget) = &budget {
             state
                 .books
-                .open_budget(platform_id, end_user.id, budget, self.now())?;
+                .open_budget(platform_id, end_user.id, budget, scope.actor(), self.now())?;
         }
         (key.platform_id, key.end_user_id) = (Some(platform_id), Some(end_user.id));
         state.insert_key(key);

@@ -93,6 +93,7 @@ impl Books {
             }
             resolved.item.status = status;
             resolved.item.resolved_at = Some(now);
+            resolved.item.actor = context.actor;
             resolved.item.reason = context.reason.clone();
             self.unconfirmed.insert(charge, resolved.item.clone());
         }

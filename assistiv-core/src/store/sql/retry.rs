@@ -25,6 +25,7 @@ impl SqlStore {
             match act().await {
                 Err(error) if gave_way(&error) => {
                     self.0.retries.fetch_add(1, Ordering::Relaxed);
+                    crate::metrics::gave_way();
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
                         "an act gave way to another one and is tried again"

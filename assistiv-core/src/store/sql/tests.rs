@@ -158,6 +158,7 @@ fn context() -> ActContext {
     ActContext {
         uid: EntryId::new(),
         idempotency_key: None,
+        actor: None,
         reason: None,
         metadata: RawObject::new(),
     }

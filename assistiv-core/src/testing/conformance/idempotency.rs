@@ -13,6 +13,7 @@ async fn apply(
 ) -> Result<Applied, ActRefusal> {
     let context = ActContext {
         idempotency_key: Some("k".into()),
+        actor: None,
         ..fixtures::context()
     };
     world

@@ -186,6 +186,7 @@ async fn compensation(
         costs: costs.iter().map(cost).collect(),
         reason: Some("list price was wrong".to_owned()),
         idempotency_key: None,
+        actor: None,
         is_dry_run: false,
     }
 }

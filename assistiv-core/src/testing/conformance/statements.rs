@@ -66,6 +66,7 @@ async fn keyed_top_up(world: &World, tenant: &Tenant, user: &EndUser, number: i6
     let context = ActContext {
         uid: EntryId::new(),
         idempotency_key: Some(format!("key {number}")),
+        actor: None,
         ..fixtures::context()
     };
     let ledger = &world.stores.ledger;

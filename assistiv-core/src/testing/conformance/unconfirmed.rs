@@ -139,6 +139,7 @@ pub async fn a_charge_that_stands_moves_nothing(world: &World) {
         .unwrap();
     assert_eq!(first.item.status, UnconfirmedStatus::Stands);
     assert_eq!(first.item.resolved_at, Some(world.now()));
+    assert!(first.item.actor.is_some());
     assert_eq!(first.item.reason.as_deref(), Some("a reason"));
     world.tick();
     let again = resolve(world, charge.uid, Resolution::Stands)

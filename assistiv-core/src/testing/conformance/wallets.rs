@@ -40,8 +40,8 @@ pub async fn a_top_up_changes_balance_and_entry(world: &World) {
     );
     assert_eq!(entry.wallet, Some((acme.wallet, fixtures::dollars(5))));
     assert_eq!(
-        (&entry.reason, &entry.metadata),
-        (&context.reason, &context.metadata)
+        (&entry.actor, &entry.reason, &entry.metadata),
+        (&context.actor, &context.reason, &context.metadata)
     );
     assert_eq!(newest.remaining_after, fixtures::usd(15));
 }

@@ -106,6 +106,7 @@ mod tests {
             posted_by: None,
             metered: (kind == EntryKind::Charge).then_some(metered),
             idempotency_key: None,
+            actor: None,
             reason: Some("why".to_owned()),
             metadata: RawObject::new(),
             created_at: Timestamp::from_micros(0),

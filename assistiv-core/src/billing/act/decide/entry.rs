@@ -37,6 +37,7 @@ impl ActContext {
             posted_by: None,
             metered: None,
             idempotency_key: self.idempotency_key.clone(),
+            actor: self.actor,
             reason: self.reason.clone(),
             metadata: self.metadata.clone(),
             created_at: now,

@@ -297,6 +297,7 @@ mod tests {
             posted_by: None,
             metered: None,
             idempotency_key: None,
+            actor: None,
             reason: None,
             metadata: RawObject::new(),
             created_at: Timestamp::from_micros(0),
@@ -311,6 +312,7 @@ mod tests {
         let context = ActContext {
             uid: EntryId::new(),
             idempotency_key: None,
+            actor: None,
             reason: None,
             metadata: RawObject::new(),
         };

@@ -81,6 +81,7 @@ pub fn decide_compensation(
     let context = ActContext {
         uid: compensation.uid(),
         idempotency_key: compensation.idempotency_key.clone(),
+        actor: compensation.actor,
         reason: compensation.reason.clone(),
         metadata,
     };

@@ -49,6 +49,7 @@ pub fn decide_reset(
     let context = ActContext {
         uid: reset_uid(record, bounds.start),
         idempotency_key: None,
+        actor: None,
         reason: None,
         metadata: RawObject::new(),
     };

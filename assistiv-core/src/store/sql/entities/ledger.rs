@@ -51,6 +51,7 @@ pub struct Model {
     pub markup: Option<i64>,
     pub idempotency_key: Option<String>,
     pub reason: Option<String>,
+    pub actor: Option<String>,
     pub metadata: Option<String>,
     pub created_at: i64,
 }
@@ -142,6 +143,8 @@ impl Model {
             .metadata
             .as_deref()
             .map(|text| read_object(text, "billing_ledger.metadata"));
+        let actor = self.actor.as_deref().map(str::parse).transpose();
+        let actor = actor.map_err(|_| corrupt("billing_ledger.actor"))?;
         Ok(LedgerEntry {
             uid: EntryId::from_uuid(self.uid),
             kind: EntryKind::from_number(self.kind)
@@ -163,6 +166,7 @@ impl Model {
                 .map(|(node, seq)| (NodeId(node), seq)),
             metered: self.metered()?,
             idempotency_key: self.idempotency_key,
+            actor,
             reason: self.reason,
             metadata: metadata.transpose()?.unwrap_or_default(),
             created_at: Timestamp::from_micros(self.created_at),
@@ -243,6 +247,7 @@ pub fn row(
         markup: Set(metered.map(|metered| metered.markup.get())),
         idempotency_key: Set(entry.idempotency_key.clone()),
         reason: Set(entry.reason.clone()),
+        actor: Set(entry.actor.map(|actor| actor.to_string())),
         metadata: Set(metadata(&entry.metadata)?),
         created_at: Set(now.as_micros()),
     })

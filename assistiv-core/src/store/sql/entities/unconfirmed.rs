@@ -24,6 +24,7 @@ pub struct Model {
     pub node_id: i64,
     pub resolution: i16,
     pub resolved_at: Option<i64>,
+    pub actor: Option<String>,
     pub reason: Option<String>,
     pub created_at: i64,
 }
@@ -85,10 +86,12 @@ impl Model {
     ) -> Result<Unconfirmed, StoreError> {
         let charge = charge.ok_or_else(|| corrupt("an unconfirmed delivery without a charge"))?;
         let found_at = Timestamp::from_micros(self.created_at);
+        let actor = self.actor.as_deref().map(str::parse).transpose();
         Ok(Unconfirmed {
             status: UnconfirmedStatus::from_number(self.resolution)
                 .ok_or_else(|| corrupt("billing_unconfirmed.resolution"))?,
             resolved_at: self.resolved_at.map(Timestamp::from_micros),
+            actor: actor.map_err(|_| corrupt("billing_unconfirmed.actor"))?,
             reason: self.reason,
             ..Unconfirmed::of(&charge.into_domain()?, node, found_at)
         })
@@ -103,6 +106,7 @@ pub fn row(uid: Uuid, node: NodeId, status: UnconfirmedStatus, now: Timestamp) -
         node_id: Set(node.0),
         resolution: Set(status as i16),
         resolved_at: Set((!is_open).then_some(now.as_micros())),
+        actor: Set(None),
         reason: Set(None),
         created_at: Set(now.as_micros()),
     }

@@ -115,6 +115,7 @@ impl Resolving<'_> {
             }
             resolved.item.status = status;
             resolved.item.resolved_at = Some(self.now);
+            resolved.item.actor = context.actor;
             resolved.item.reason = context.reason.clone();
             self.write(&resolved.item).await?;
         }
@@ -165,6 +166,10 @@ impl Resolving<'_> {
                 Expr::val(item.status as i16),
             )
             .col_expr(unconfirmed::Column::ResolvedAt, Expr::val(resolved_at))
+            .col_expr(
+                unconfirmed::Column::Actor,
+                Expr::val(item.actor.map(|actor| actor.to_string())),
+            )
             .col_expr(unconfirmed::Column::Reason, Expr::val(item.reason.clone()))
             .filter(unconfirmed::Column::Uid.eq(self.charge.as_uuid()))
             .exec(self.txn)

@@ -82,6 +82,7 @@ async fn perform(
     let context = ActContext {
         uid,
         idempotency_key: None,
+        actor: Some(scope.actor()),
         reason: None,
         metadata: RawObject::new(),
     };

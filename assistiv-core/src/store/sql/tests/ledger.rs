@@ -52,6 +52,7 @@ pub(super) fn charge(
         posted_by: None,
         metered: None,
         idempotency_key: None,
+        actor: None,
         reason: None,
         metadata: RawObject::new(),
         created_at: Timestamp::from_micros(0),
