@@ -43,8 +43,10 @@ pub enum EntryKind {
     Display = 26,
     /// The limit of the display ledger was raised.
     DisplayTopUp = 28,
-    /// Display units were counted as used by hand, or given back.
-    DisplayAdjustment = 29,
+    /// Display units were counted as used by hand.
+    DisplayDebit = 29,
+    /// Display units were given back by hand.
+    DisplayGiveBack = 30,
 }
 
 /// Who caused an entry.
@@ -147,7 +149,7 @@ pub struct EntryWithBalance {
 
 impl EntryKind {
     /// Every kind.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Charge,
         Self::Correction,
         Self::Refund,
@@ -162,7 +164,8 @@ impl EntryKind {
         Self::PeriodReset,
         Self::Display,
         Self::DisplayTopUp,
-        Self::DisplayAdjustment,
+        Self::DisplayDebit,
+        Self::DisplayGiveBack,
     ];
 
     /// From the number that backends store.
@@ -183,18 +186,23 @@ impl EntryKind {
     }
 
     /// The kinds that concern the display ledger alone, also where they move nothing.
-    pub const ON_DISPLAY: [Self; 3] = [Self::Display, Self::DisplayTopUp, Self::DisplayAdjustment];
+    pub const ON_DISPLAY: [Self; 4] = [
+        Self::Display,
+        Self::DisplayTopUp,
+        Self::DisplayDebit,
+        Self::DisplayGiveBack,
+    ];
 
     /// What an entry is called where a budget is shown.
     pub const fn budget_type(self) -> &'static str {
         match self {
             Self::OpeningBalance => "opening_balance",
             Self::BudgetTopUp | Self::TopUp | Self::DisplayTopUp => "topup",
-            Self::Debit | Self::Charge => "debit",
+            Self::Debit | Self::Charge | Self::DisplayDebit => "debit",
             Self::Suspend => "suspend",
             Self::Unsuspend => "unsuspend",
             Self::PeriodReset => "period_reset",
-            Self::Refund => "refund",
+            Self::Refund | Self::DisplayGiveBack => "refund",
             _ => "adjustment",
         }
     }

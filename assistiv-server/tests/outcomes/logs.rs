@@ -422,7 +422,7 @@ fn check<'a>(report: &'a Value, name: &str) -> &'a Value {
     checks.iter().find(|check| check["name"] == name).unwrap()
 }
 
-async fn doctor(world: &World) -> Value {
+pub(crate) async fn doctor(world: &World) -> Value {
     let child = Command::new(env!("CARGO_BIN_EXE_assistiv-server"))
         .env_clear()
         .env("ASSISTIV_SERVER__DATA_DIR", world.data_dir())

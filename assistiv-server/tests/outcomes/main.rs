@@ -11,6 +11,7 @@ mod charge;
 mod claude;
 mod client;
 mod clients;
+mod display;
 mod embeddings;
 mod gemini;
 mod gpt;

@@ -115,7 +115,9 @@ impl Leg {
     pub(in crate::api) fn shown(self, kind: EntryKind, max_after: Option<i64>) -> ShownLeg {
         let amount = match kind {
             // A debit is shown as the magnitude of what was used.
-            EntryKind::Debit | EntryKind::Charge => self.change.saturating_neg(),
+            EntryKind::Debit | EntryKind::Charge | EntryKind::DisplayDebit => {
+                self.change.saturating_neg()
+            }
             // A limit that went away changed by no amount; `metadata.changes` names it.
             EntryKind::Adjustment if max_after.is_none() && self.limit_change != 0 => 0,
             _ => self.change,

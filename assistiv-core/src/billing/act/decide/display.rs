@@ -74,7 +74,11 @@ pub(super) fn adjust_display(
     used.checked_add(more).ok_or(ActRefusal::OutOfRange)?;
     let change = more.negated();
     let none = DisplayUnits::ZERO;
-    let kind = EntryKind::DisplayAdjustment;
+    let kind = if amount < DisplayUnits::ZERO {
+        EntryKind::DisplayGiveBack
+    } else {
+        EntryKind::DisplayDebit
+    };
     let entry = display_entry(kind, old, change, none, context, now);
     let mut record = old.clone();
     record.updated_at = now;
