@@ -2,6 +2,7 @@
 
 mod catalogue;
 mod estimate;
+mod health;
 mod layer;
 mod plan;
 mod platform;
@@ -11,6 +12,7 @@ pub use catalogue::{
     Catalogue, CatalogueError, CatalogueModel, CatalogueProvider, CatalogueRoute, ModelMode,
     UpstreamApi,
 };
+pub(crate) use health::{Health, earn, use_up};
 pub use layer::{PlanCalls, PlanLayer};
 pub use plan::{Plan, Target};
 pub use platform::{ListedModel, Router};

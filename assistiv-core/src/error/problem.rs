@@ -295,7 +295,7 @@ impl From<&ProviderError> for Problem {
             Kind::Quota => (Reason::PROVIDER_QUOTA_EXHAUSTED, Some(false)),
             Kind::RateLimited => (Reason::PROVIDER_RATE_LIMITED, None),
             Kind::Overloaded => (Reason::PROVIDER_OVERLOADED, None),
-            Kind::Failed => (Reason::PROVIDER_ERROR, None),
+            Kind::Conflict | Kind::Failed => (Reason::PROVIDER_ERROR, None),
             Kind::Malformed => (Reason::PROVIDER_MALFORMED_OUTPUT, Some(false)),
             Kind::Interrupted => (Reason::PROVIDER_STREAM_INTERRUPTED, Some(false)),
             Kind::Timeout => (Reason::PROVIDER_TIMEOUT, None),

@@ -212,6 +212,7 @@ impl GatewayBuilder {
             cut_streams.clone(),
             logs.clone(),
             responses.clone(),
+            router.health().clone(),
         );
         let admit = AdmitLayer::new(self.concurrent_calls.unwrap_or(CONCURRENT_CALLS));
         let inference = ServiceBuilder::new()

@@ -31,6 +31,8 @@ pub enum ProviderErrorKind {
     RateLimited,
     /// The provider is overloaded.
     Overloaded,
+    /// The provider was asked for something that stands in the way of something else; asked again, it may answer.
+    Conflict,
     /// The provider failed, or the connection to it did.
     Failed,
     /// The provider sent nonsense.
@@ -103,7 +105,7 @@ impl ProviderErrorKind {
             Self::Quota => "this platform's account at the provider is used up",
             Self::RateLimited => "the provider limits the rate of this platform's requests",
             Self::Overloaded => "the provider is overloaded",
-            Self::Failed => "the provider failed",
+            Self::Conflict | Self::Failed => "the provider failed",
             Self::Malformed => "the provider sent an answer that cannot be read",
             Self::Interrupted => "the provider's stream ended before the answer was complete",
             Self::Timeout => "the provider did not answer in time",

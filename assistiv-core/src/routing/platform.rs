@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::PlanError;
 use super::catalogue::{Catalogue, CatalogueModel, CatalogueRoute, ModelMode};
 use super::estimate::estimate;
+use super::health::Health;
 use super::plan::{Plan, Target};
 use super::slug::ModelSlug;
 use crate::auth::{Identity, PlatformScope, SweeperScope};
@@ -46,6 +47,7 @@ struct Inner {
     platforms: Cache<PlatformId, Entry>,
     /// Changes of configs, by platform.
     revisions: Revisions,
+    health: Health,
 }
 
 #[derive(Clone)]
@@ -95,6 +97,7 @@ impl Router {
             billing,
             platforms: Cache::new(PLATFORMS_MAX),
             revisions: Revisions::new(),
+            health: Health::default(),
         }))
     }
 
@@ -115,6 +118,11 @@ impl Router {
             self.0.catalogue.store(Arc::new(catalogue));
         }
         Ok(())
+    }
+
+    /// How the targets are.
+    pub(crate) fn health(&self) -> &Health {
+        &self.0.health
     }
 
     /// Plans a request: its targets in order, and what it may cost at most.
@@ -143,6 +151,7 @@ impl Router {
         let mut unpriced = 0;
         let mut sealed = 0;
         let mut targets = Vec::with_capacity(CANDIDATES_MAX);
+        let mut sick = Vec::new();
         for candidate in candidates {
             let prices = candidate.route.prices_at(now);
             if prices.is_empty() {
@@ -152,9 +161,15 @@ impl Router {
             } else if targets.len() < CANDIDATES_MAX
                 && let Some(target) = self.target(&catalogue, model, request, &candidate, prices)
             {
-                targets.push(target);
+                if self.0.health.is_sick(&target) {
+                    sick.push(target);
+                } else {
+                    targets.push(target);
+                }
             }
         }
+        sick.truncate(CANDIDATES_MAX - targets.len());
+        targets.extend(sick);
         match (targets.is_empty(), unpriced, sealed) {
             (false, ..) => {}
             (true, _, 1..) => return Err(PlanError::Secret),

@@ -82,7 +82,8 @@ impl Said {
             ("timeout_error", _) | (_, 408 | 504) => Kind::Timeout,
             ("request_too_large", _) | (_, 413) => Kind::PayloadTooLarge,
             ("not_found_error", _) if says("model") => Kind::ModelNotFound,
-            (_, 409 | 499) => Kind::Failed,
+            (_, 409) => Kind::Conflict,
+            (_, 499) => Kind::Failed,
             ("invalid_request_error", 0 | 400..500)
                 if says("prompt is too long") || says("exceed context limit") =>
             {
@@ -155,7 +156,7 @@ mod tests {
             (404, said("not_found_error", "model: claude-x"), Kind::ModelNotFound),
             (404, said("not_found_error", "no such path"), Kind::BadRequest),
             (404, "<html>".into(), Kind::Failed),
-            (409, said("conflict", "m"), Kind::Failed),
+            (409, said("conflict", "m"), Kind::Conflict),
             (413, said("request_too_large", "m"), Kind::PayloadTooLarge),
             (413, "<html>".into(), Kind::PayloadTooLarge),
             (422, said("invalid_request_error", "m"), Kind::BadRequest),

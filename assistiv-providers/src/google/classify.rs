@@ -106,7 +106,8 @@ impl Said {
             ("UNAVAILABLE", _) | (_, 503 | 529) => Kind::Overloaded,
             ("DEADLINE_EXCEEDED", _) | (_, 408 | 504) => Kind::Timeout,
             (_, 413) => Kind::PayloadTooLarge,
-            ("ABORTED" | "CANCELLED", _) | (_, 409 | 499) => Kind::Failed,
+            ("ABORTED", _) | (_, 409) => Kind::Conflict,
+            ("CANCELLED", _) | (_, 499) => Kind::Failed,
             ("NOT_FOUND", _) if says("models/") => Kind::ModelNotFound,
             ("INVALID_ARGUMENT" | "OUT_OF_RANGE", _) | (_, 400)
                 if says("token count") && says("exceed") =>
@@ -243,7 +244,7 @@ mod tests {
             ),
             (404, said(404, "NOT_FOUND", "m"), Kind::BadRequest),
             (404, "<html>".into(), Kind::Failed),
-            (409, said(409, "ABORTED", "m"), Kind::Failed),
+            (409, said(409, "ABORTED", "m"), Kind::Conflict),
             (413, "<html>".into(), Kind::PayloadTooLarge),
             (429, said(429, "RESOURCE_EXHAUSTED", "m"), Kind::RateLimited),
             (

@@ -149,7 +149,7 @@ impl Said {
             503 | 529 => Kind::Overloaded,
             // A page in place of an error comes from something in between, and says nothing of the request.
             404 if !self.is_json => Kind::Failed,
-            409 => Kind::Failed,
+            409 => Kind::Conflict,
             400..=499 => Kind::BadRequest,
             _ if is("rate_limit_exceeded") || is("slow_down") || is("rate_limit_error") => {
                 Kind::RateLimited
@@ -281,7 +281,7 @@ mod tests {
             (404, "<html>nginx</html>".into(), Kind::Failed),
             (404, String::new(), Kind::Failed),
             (408, String::new(), Kind::Timeout),
-            (409, code("conflict"), Kind::Failed),
+            (409, code("conflict"), Kind::Conflict),
             (413, "<html>".into(), Kind::PayloadTooLarge),
             (
                 422,
