@@ -4,6 +4,7 @@
 //! up to there another target may be tried for free. After the first byte to the caller there is no other try, and
 //! none either once a provider has begun an answer in one piece: it may bill what it sent.
 
+mod attempts;
 mod body;
 mod counting;
 mod exchange;

@@ -12,7 +12,7 @@ pub use catalogue::{
     Catalogue, CatalogueError, CatalogueModel, CatalogueProvider, CatalogueRoute, ModelMode,
     UpstreamApi,
 };
-pub(crate) use health::{Health, earn, use_up};
+pub(crate) use health::{Health, Retries};
 pub use layer::{PlanCalls, PlanLayer};
 pub use plan::{Plan, Target};
 pub use platform::{ListedModel, Router};

@@ -1,6 +1,5 @@
 //! The service at the inside of the stack.
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,6 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
+use super::attempts::Attempts;
 use super::body::CallBody;
 use super::counting::CountTokens;
 use super::exchange::{Exchange, Step};
@@ -29,7 +29,7 @@ use crate::logs::LogPipeline;
 use crate::metrics::Upstream;
 use crate::provider::{Encoded, Piece, ProviderError, ProviderErrorKind, UpstreamBody};
 use crate::responses::Responses;
-use crate::routing::{Health, Target, earn, use_up};
+use crate::routing::{Health, Target};
 use crate::runtime::Runtime;
 use crate::tenancy::UnsupportedParams;
 
@@ -167,13 +167,6 @@ impl Shared {
             return Err(RequestError::NotServed(operation).into());
         }
         let targets = std::mem::take(&mut planned.plan.targets);
-        let retries = planned
-            .identity
-            .platform_id()
-            .map(|platform| self.health.retries(platform));
-        if let Some(retries) = &retries {
-            earn(retries);
-        }
         hold.log(self.logs.call(&planned));
         let is_rewritten = |target: &Target| {
             let provider = &target.registered.provider;
@@ -185,19 +178,9 @@ impl Shared {
             planned.request.recall(recalled);
         }
         let mut last_error = Error::from(ProviderError::new(ProviderErrorKind::Failed));
-        let mut targets = VecDeque::from(targets);
-        let (mut tried, mut is_repeat) = (0, false);
-        while let Some(mut target) = targets.pop_front() {
-            if !is_repeat && !self.health.admits(&target) {
-                // Where every target is sick, the first of them is asked all the same, and no other.
-                if tried > 0 || targets.iter().any(|other| !self.health.is_sick(other)) {
-                    continue;
-                }
-            }
-            if tried > 0 && retries.as_ref().is_some_and(|retries| !use_up(retries)) {
-                break;
-            }
-            tried += 1;
+        let platform = planned.identity.platform_id();
+        let mut attempts = Attempts::new(&self.health, platform, targets);
+        while let Some(mut target) = attempts.next() {
             target.output_limit = hold
                 .lowered_to()
                 .map(|limit| (limit / u64::from(planned.request.choices())).max(1));
@@ -207,7 +190,7 @@ impl Shared {
             let failure = attempt.as_ref().err().map(|(error, _)| error);
             self.upstream
                 .count(&target.provider, failure, started.elapsed());
-            self.judge(&target, failure);
+            attempts.ended(&target, failure);
             match attempt {
                 Ok(attempt) => return self.answer(planned, target, attempt, started).await,
                 Err((error, held)) => {
@@ -220,32 +203,12 @@ impl Shared {
                     hold = held;
                     hold.failed();
                     hold.log_failure(&error);
-                    let again =
-                        matches!(&error, Error::Provider(error) if error.kind().may_try_another());
-                    let is_conflict = matches!(&error, Error::Provider(error) if error.kind() == ProviderErrorKind::Conflict);
                     last_error = error;
-                    if !again {
-                        break;
-                    }
-                    is_repeat = !is_repeat && is_conflict;
-                    if is_repeat {
-                        targets.push_front(target);
-                    }
                 }
             }
         }
         hold.release();
         Err(last_error)
-    }
-
-    /// Takes note of what an attempt says of its target.
-    fn judge(&self, target: &Target, failure: Option<&Error>) {
-        match failure {
-            None => self.health.succeeded(target),
-            Some(Error::Provider(error)) => self.health.failed(target, error),
-            // The gateway gave up, not the provider.
-            Some(_) => self.health.abandoned(target),
-        }
     }
 
     /// Tries one target until its first piece is there. The hold comes back when it fails.

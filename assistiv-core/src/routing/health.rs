@@ -49,8 +49,12 @@ struct Shared {
     targets: Mutex<HashMap<Key, Condition>>,
     /// How many targets are remembered: none, and nothing has to be looked up.
     troubled: AtomicUsize,
-    retries: RwLock<HashMap<PlatformId, Arc<TpsBudget>>>,
+    retries: RwLock<HashMap<PlatformId, Retries>>,
 }
+
+/// What the calls of one platform may retry: a share of their number, and a few at any time. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Retries(Arc<TpsBudget>);
 
 /// Something whose health is watched.
 pub(crate) trait Patient {
@@ -133,7 +137,7 @@ impl Health {
     }
 
     /// What a platform may retry.
-    pub(crate) fn retries(&self, platform: PlatformId) -> Arc<TpsBudget> {
+    pub(crate) fn retries(&self, platform: PlatformId) -> Retries {
         let known = self
             .0
             .retries
@@ -151,8 +155,7 @@ impl Health {
         if known.len() >= PLATFORMS_MAX {
             known.clear();
         }
-        let new = || Arc::new(TpsBudget::new(EARNED_FOR, RETRIES_MIN, RETRIES_SHARE));
-        known.entry(platform).or_insert_with(new).clone()
+        known.entry(platform).or_insert_with(Retries::new).clone()
     }
 
     fn look(
@@ -185,14 +188,23 @@ impl std::fmt::Debug for Health {
     }
 }
 
-/// A call earns a share of a retry.
-pub(crate) fn earn(budget: &TpsBudget) {
-    budget.deposit();
-}
+// === impl Retries ===
 
-/// Whether one more retry is left; then it is used.
-pub(crate) fn use_up(budget: &TpsBudget) -> bool {
-    budget.withdraw()
+impl Retries {
+    fn new() -> Self {
+        let budget = TpsBudget::new(EARNED_FOR, RETRIES_MIN, RETRIES_SHARE);
+        Self(Arc::new(budget))
+    }
+
+    /// A call earns a share of a retry.
+    pub(crate) fn earn(&self) {
+        self.0.deposit();
+    }
+
+    /// Whether one more retry is left; then it is used.
+    pub(crate) fn use_up(&self) -> bool {
+        self.0.withdraw()
+    }
 }
 
 // === impl Patient ===
@@ -358,13 +370,13 @@ mod tests {
         let health = Health::default();
         let (one, other) = (PlatformId::new(), PlatformId::new());
         let budget = health.retries(one);
-        let used = (0..1000).filter(|_| use_up(&budget)).count();
+        let used = (0..1000).filter(|_| budget.use_up()).count();
         assert_eq!(used, 10, "what every platform has");
         for _ in 0..100 {
-            earn(&budget);
+            budget.earn();
         }
-        let used = (0..1000).filter(|_| use_up(&health.retries(one))).count();
+        let used = (0..1000).filter(|_| health.retries(one).use_up()).count();
         assert_eq!(used, 20, "a fifth of the calls");
-        assert!(use_up(&health.retries(other)), "others have their own");
+        assert!(health.retries(other).use_up(), "others have their own");
     }
 }

@@ -167,7 +167,14 @@ fn text_of(content: &Value) -> Option<String> {
 
 /// An error in Google's words.
 fn refusal(error: &ApiError, details: &[Value]) -> Reply {
-    let body = said(error.status(), error.message(), details);
+    // Only its text tells an unknown model from an unknown path.
+    let message = match error.status() {
+        StatusCode::NOT_FOUND => {
+            "models/mock is not found for API version v1beta, or is not supported for generateContent."
+        }
+        _ => error.message(),
+    };
+    let body = said(error.status(), message, details);
     Reply::json(error.status(), body.to_string(), Outcome::Failed)
 }
 

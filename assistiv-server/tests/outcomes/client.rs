@@ -111,6 +111,10 @@ impl Connection {
     /// Reads an answer to its end.
     pub(crate) async fn answer(&mut self) -> Answer {
         let (status, headers) = self.head().await;
+        self.body_of(status, headers).await
+    }
+
+    async fn body_of(&mut self, status: u16, headers: HeaderMap) -> Answer {
         let mut body = Vec::new();
         if is_chunked(&headers) {
             while let Some(chunk) = self.chunk().await {
@@ -135,6 +139,15 @@ impl Connection {
         let (status, headers) = self.head().await;
         assert!(is_chunked(&headers), "not a stream: {status} {headers:?}");
         Stream::new(self, status, headers)
+    }
+
+    /// Reads an answer that is a stream, or was refused before it began.
+    pub(crate) async fn stream_or_answer(mut self) -> Result<Stream, Answer> {
+        let (status, headers) = self.head().await;
+        if status == 200 {
+            return Ok(Stream::new(self, status, headers));
+        }
+        Err(self.body_of(status, headers).await)
     }
 
     /// Whether the server closes the connection without another byte.

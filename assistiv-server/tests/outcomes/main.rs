@@ -13,6 +13,8 @@ mod client;
 mod clients;
 mod display;
 mod embeddings;
+mod failover;
+mod fault_table;
 mod gemini;
 mod gpt;
 mod hygiene;
