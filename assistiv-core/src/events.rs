@@ -222,9 +222,9 @@ impl EventType {
         )
     }
 
-    /// Whether webhooks can ask for it.
+    /// Whether webhooks can ask for it. Debits are not told of one by one yet, so nobody waits for them in vain.
     pub const fn is_for_platforms(self) -> bool {
-        !self.is_for_operators() && !matches!(self, Self::Ping)
+        !self.is_for_operators() && !matches!(self, Self::Ping | Self::BudgetDebited)
     }
 
     /// Whether a receiver that names no types gets it.

@@ -145,7 +145,9 @@ impl Courier {
         let due = self.store.due_webhooks(scope, &busy, ENDPOINTS).await?;
         let mut began = 0;
         for webhook in due {
-            let places = self.under_way.take(webhook.id, webhook.is_failing, self.options);
+            let places = self
+                .under_way
+                .take(webhook.id, webhook.is_failing, self.options);
             let most = u32::try_from(places.len()).unwrap_or(0);
             if most == 0 {
                 continue;

@@ -99,7 +99,10 @@ impl SignatureHeaders {
     /// Adds them to a request, under both sets of names.
     pub fn add_to(&self, headers: &mut HeaderMap) {
         let values = [&self.id, &self.seconds, &self.signatures];
-        for (name, value) in SIGNATURE_HEADERS.into_iter().zip(values.into_iter().cycle()) {
+        for (name, value) in SIGNATURE_HEADERS
+            .into_iter()
+            .zip(values.into_iter().cycle())
+        {
             if let Ok(value) = HeaderValue::from_str(value) {
                 headers.insert(name, value);
             }
@@ -131,7 +134,12 @@ mod tests {
         let mut headers = HeaderMap::new();
         signed.add_to(&mut headers);
         for names in ["svix", "webhook"] {
-            let header = |name: &str| headers[format!("{names}-{name}")].to_str().unwrap().to_owned();
+            let header = |name: &str| {
+                headers[format!("{names}-{name}")]
+                    .to_str()
+                    .unwrap()
+                    .to_owned()
+            };
             assert_eq!(header("id"), "msg_loFOjxBNrRLzqYUf");
             assert_eq!(header("timestamp"), "1731705121");
             assert_eq!(header("signature"), signed.signatures);
@@ -146,7 +154,8 @@ mod tests {
             WebhookSecret::parse(&text).unwrap()
         });
         let both = SignatureHeaders::sign("msg_1", 1, b"{}", &secrets).signatures;
-        let each = secrets.map(|secret| SignatureHeaders::sign("msg_1", 1, b"{}", &[secret]).signatures);
+        let each =
+            secrets.map(|secret| SignatureHeaders::sign("msg_1", 1, b"{}", &[secret]).signatures);
         assert_eq!(both, each.join(" "));
         assert_ne!(each[0], each[1]);
     }

@@ -24,4 +24,5 @@ mod refusals;
 mod responses;
 mod server;
 mod streams;
+mod webhooks;
 mod world;

@@ -41,7 +41,9 @@ impl Outbox {
     pub(super) fn take_new(&mut self, most: u32) -> Vec<Event> {
         let most = most as usize;
         let places = std::iter::from_fn(|| self.new.pop_first()).take(most);
-        places.filter_map(|place| self.events.get(&place).cloned()).collect()
+        places
+            .filter_map(|place| self.events.get(&place).cloned())
+            .collect()
     }
 
     pub(super) fn len(&self) -> u64 {

@@ -71,7 +71,11 @@ impl WebhookStore for MemoryStore {
         let state = self.lock();
         let rows = state.webhooks.of(scope.platform_id());
         let rows = rows.map(|hook| hook.webhook.clone()).collect();
-        Ok(newest_first(rows, |row: &Webhook| (row.created_at, row.id), page))
+        Ok(newest_first(
+            rows,
+            |row: &Webhook| (row.created_at, row.id),
+            page,
+        ))
     }
 
     async fn webhook(
@@ -145,7 +149,11 @@ impl WebhookStore for MemoryStore {
         let rows = state.webhooks.deliveries.values();
         let rows = rows.map(|sent| &sent.delivery);
         let rows: Vec<_> = rows.filter(|row| row.webhook_id == id).cloned().collect();
-        Ok(newest_first(rows, |row: &Delivery| (row.created_at, row.id), page))
+        Ok(newest_first(
+            rows,
+            |row: &Delivery| (row.created_at, row.id),
+            page,
+        ))
     }
 
     async fn replay_delivery(
@@ -308,7 +316,12 @@ impl Hooks {
         hooks.filter(move |hook| hook.webhook.platform_id == id)
     }
 
-    fn add(&mut self, id: WebhookId, event: &Event, now: Timestamp) -> Result<Delivery, StoreError> {
+    fn add(
+        &mut self,
+        id: WebhookId,
+        event: &Event,
+        now: Timestamp,
+    ) -> Result<Delivery, StoreError> {
         let delivery = Delivery::of(event, id, now);
         let sent = Sent {
             delivery: delivery.clone(),

@@ -64,8 +64,8 @@ impl Entity {
 impl Model {
     /// The row as an endpoint.
     pub fn to_domain(&self) -> Result<Webhook, StoreError> {
-        let names: Vec<&str> = serde_json::from_str(&self.event_types)
-            .map_err(|_| corrupt("webhooks.event_types"))?;
+        let names: Vec<&str> =
+            serde_json::from_str(&self.event_types).map_err(|_| corrupt("webhooks.event_types"))?;
         let event_types: Result<Vec<EventType>, _> = names.into_iter().map(str::parse).collect();
         let disabled_reason = match &self.disabled_reason {
             None => None,

@@ -6,8 +6,8 @@ use sea_orm::sea_query::{ColumnDef, ForeignKey, ForeignKeyAction, Index, Table};
 use sea_orm_migration::{MigrationName, MigrationTrait, SchemaManager};
 
 use super::{
-    big, big_or_null, big_zero, bytes, flag, small_zero, string, string_or_null, text, text_or_null,
-    uuid,
+    big, big_or_null, big_zero, bytes, flag, small_zero, string, string_or_null, text,
+    text_or_null, uuid,
 };
 
 pub(super) struct Migration;
