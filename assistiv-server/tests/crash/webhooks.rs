@@ -116,13 +116,10 @@ async fn take(State(got): State<Got>, headers: HeaderMap, body: String) -> Statu
     let told: Value = serde_json::from_str(&body).unwrap();
     let event = told["event_id"].as_str().unwrap().to_owned();
     let message = headers["svix-id"].to_str().unwrap().to_owned();
-    got.lock()
-        .unwrap()
-        .entry(event)
-        .or_default()
-        .insert(message);
-    // So that messages are under way at any moment, the one of the kill as well.
+    // So that messages are under way at the moment of the kill. Those that are cut off then were not taken.
     tokio::time::sleep(Duration::from_millis(20)).await;
+    let mut got = got.lock().unwrap();
+    got.entry(event).or_default().insert(message);
     StatusCode::NO_CONTENT
 }
 
