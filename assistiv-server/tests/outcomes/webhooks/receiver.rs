@@ -27,12 +27,12 @@ pub(super) struct Message {
 
 pub(super) struct Receiver {
     address: SocketAddr,
-    got: tokio::sync::Mutex<mpsc::UnboundedReceiver<Message>>,
+    got: tokio::sync::Mutex<mpsc::Receiver<Message>>,
     state: Arc<State>,
 }
 
 struct State {
-    tell: mpsc::UnboundedSender<Message>,
+    tell: mpsc::Sender<Message>,
     script: Mutex<Script>,
 }
 
@@ -47,7 +47,7 @@ impl Receiver {
     pub(super) async fn start() -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (tell, got) = mpsc::unbounded_channel();
+        let (tell, got) = mpsc::channel(1024);
         let state = Arc::new(State {
             tell,
             script: Mutex::default(),
@@ -111,7 +111,7 @@ impl State {
                     Some(next.unwrap_or_else(|| "204 No Content".to_owned()))
                 }
             };
-            let _ = self.tell.send(message);
+            self.tell.try_send(message).unwrap();
             let Some(answer) = answer else {
                 std::future::pending::<()>().await;
                 return;
