@@ -1,7 +1,7 @@
 //! What happened to a platform's money and users, kept for whoever wants to be told.
 //!
 //! An event is written in the transaction of its cause: there is none without its ledger entry, and no entry
-//! without its event. This room says what events are and how they are read again; nothing here delivers them.
+//! without its event. This room says what events are and how they are read again; [`crate::webhooks`] delivers them.
 //! Whoever does must expect to see an event twice and receivers to drop the second one: its id is
 //! `<transaction id>:<type>`, so the same cause always gives the same id.
 //!
@@ -11,11 +11,13 @@
 mod ledger;
 pub mod operator;
 mod tenancy;
+mod webhooks;
 
 pub use ledger::Owner;
 pub(crate) use ledger::about_entry;
 pub use operator::OperatorEvent;
 pub(crate) use tenancy::about_end_user;
+pub(crate) use webhooks::about_webhook;
 
 use std::fmt;
 use std::str::FromStr;
@@ -73,6 +75,8 @@ pub enum EventType {
     McpConnectionNeedsReauth,
     /// A connection works again.
     McpConnectionRecovered,
+    /// Somebody tries a webhook out: told to that one alone.
+    Ping,
     /// A call cost more than was held for it. For operators.
     BillingOverrun,
     /// A node was fenced. For operators.
@@ -156,7 +160,7 @@ pub trait EventStore: Send + Sync + 'static {
 
 impl EventType {
     /// Every type.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::BudgetToppedUp,
         Self::BudgetLowBalance,
         Self::BudgetSuspended,
@@ -170,6 +174,7 @@ impl EventType {
         Self::McpDisconnected,
         Self::McpConnectionNeedsReauth,
         Self::McpConnectionRecovered,
+        Self::Ping,
         Self::BillingOverrun,
         Self::BillingNodeFenced,
         Self::BillingDeliveryUnconfirmed,
@@ -194,6 +199,7 @@ impl EventType {
             Self::McpDisconnected => "mcp.disconnected",
             Self::McpConnectionNeedsReauth => "mcp.connection.needs_reauth",
             Self::McpConnectionRecovered => "mcp.connection.recovered",
+            Self::Ping => "ping",
             Self::BillingOverrun => operator::OVERRUN,
             Self::BillingNodeFenced => operator::NODE_FENCED,
             Self::BillingDeliveryUnconfirmed => operator::DELIVERY_UNCONFIRMED,
@@ -214,6 +220,11 @@ impl EventType {
                 | Self::BillingInvariantViolated
                 | Self::BillingReconciliationFailed
         )
+    }
+
+    /// Whether webhooks can ask for it. Debits are not told of one by one yet, so nobody waits for them in vain.
+    pub const fn is_for_platforms(self) -> bool {
+        !self.is_for_operators() && !matches!(self, Self::Ping | Self::BudgetDebited)
     }
 
     /// Whether a receiver that names no types gets it.
@@ -298,6 +309,12 @@ impl Event {
             created_at: self.created_at,
             id: self.id,
         }
+    }
+
+    /// What receivers get: the event as JSON.
+    pub(crate) fn payload(&self) -> Result<String, StoreError> {
+        let text = serde_json::to_string(self);
+        text.map_err(|_| StoreError::Corrupt("an event that cannot be written as JSON".to_owned()))
     }
 
     /// An event about `data`.

@@ -29,6 +29,7 @@ use crate::routing::{ListedModel, PlanCalls, Router};
 use crate::runtime::Runtime;
 use crate::store::{StoreError, Stores};
 use crate::tenancy::Tenancy;
+use crate::webhooks::Webhooks;
 
 /// The inference stack: a service that takes a [`crate::Call`] and gives an HTTP response.
 ///
@@ -47,6 +48,7 @@ pub struct Gateway {
     keys: Commands<Keys>,
     llm_configs: Commands<LlmConfigs>,
     wallets: Commands<Wallets>,
+    webhooks: Commands<Webhooks>,
     prices: Commands<PriceKeeper>,
     logs: Commands<Logs>,
     log_pipeline: LogPipeline,
@@ -93,6 +95,11 @@ impl Gateway {
     /// Commands on LLM configs.
     pub fn llm_configs(&self) -> &Commands<LlmConfigs> {
         &self.llm_configs
+    }
+
+    /// Commands on webhooks.
+    pub fn webhooks(&self) -> &Commands<Webhooks> {
+        &self.webhooks
     }
 
     /// Commands on wallets and budgets.

@@ -69,6 +69,8 @@ id!(/** Identifies a provider of the catalogue. */ ProviderId);
 id!(/** Identifies a model of the catalogue. */ ModelId);
 id!(/** Identifies a version of a price. */ PriceId);
 id!(/** Identifies a platform's LLM config. */ LlmConfigId);
+id!(/** Identifies a webhook: an endpoint of a platform. */ WebhookId);
+id!(/** Identifies a delivery of an event to a webhook. */ DeliveryId);
 id!(/** Identifies a ledger entry; of a charge it is the id of its log row. */ EntryId);
 
 /// Identifies one model call or paid tool call: the log row, and the ledger entry of its charge.

@@ -50,6 +50,7 @@ pub mod store;
 pub mod tenancy;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod webhooks;
 
 pub use call::{Call, Operation};
 pub use error::{Error, Problem};

@@ -26,6 +26,7 @@ pub use crate::logs::LogStore;
 pub use crate::prices::PriceStore;
 pub use crate::recon::ReconStore;
 pub use crate::responses::ResponseStore;
+pub use crate::webhooks::WebhookStore;
 
 /// The stores that a gateway works on. Replace one field, keep the rest.
 #[derive(Clone)]
@@ -50,6 +51,8 @@ pub struct Stores {
     pub responses: Arc<dyn ResponseStore>,
     /// What happened, for those who want to be told.
     pub events: Arc<dyn EventStore>,
+    /// Who wants to be told, and what is on its way there.
+    pub webhooks: Arc<dyn WebhookStore>,
 }
 
 /// A page of a list.

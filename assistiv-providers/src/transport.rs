@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use assistiv_core::provider::{Transport, TransportError, TransportErrorKind, UpstreamBody};
+use assistiv_core::webhooks::WebhookTransport;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -125,6 +126,15 @@ impl Transport for HttpTransport {
         let response: http::Response<reqwest::Body> =
             attempt.result.map_err(failure::transport_error)?.into();
         Ok(response.map(|body| body.map_err(failure::transport_error).boxed_unsync()))
+    }
+}
+
+impl WebhookTransport for HttpTransport {
+    fn check_url(&self, url: &str) -> Result<(), String> {
+        let url = Url::parse(url).map_err(|_| GuardError::Url.to_string())?;
+        self.guard
+            .check_url(&url)
+            .map_err(|error| error.to_string())
     }
 }
 

@@ -27,6 +27,7 @@ mod refusal;
 mod transactions;
 mod unconfirmed;
 mod wallets;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -62,6 +63,7 @@ pub fn router(state: ApiState) -> Router {
         .merge(billing_routes())
         .merge(own_routes())
         .merge(log_routes())
+        .merge(webhook_routes())
         .route("/docs/errors", get(docs::errors))
         .fallback(refusal::unknown_path)
         .method_not_allowed_fallback(refusal::wrong_method)
@@ -204,6 +206,40 @@ fn log_routes() -> Router<ApiState> {
         .route("/v1/platforms/{platform_id}/logs", get(logs::list))
         .route("/v1/platforms/{platform_id}/logs/{log_id}", get(logs::read))
         .route("/v1/platforms/{platform_id}/usage", get(logs::usage))
+}
+
+fn webhook_routes() -> Router<ApiState> {
+    Router::new()
+        .route(
+            "/v1/platforms/{platform_id}/webhooks",
+            get(webhooks::list).post(webhooks::create),
+        )
+        .route(
+            "/v1/platforms/{platform_id}/webhooks/{webhook_id}",
+            get(webhooks::read)
+                .patch(webhooks::update)
+                .delete(webhooks::remove),
+        )
+        .route(
+            "/v1/platforms/{platform_id}/webhooks/{webhook_id}/secret",
+            get(webhooks::secret),
+        )
+        .route(
+            "/v1/platforms/{platform_id}/webhooks/{webhook_id}/rotate-secret",
+            post(webhooks::rotate),
+        )
+        .route(
+            "/v1/platforms/{platform_id}/webhooks/{webhook_id}/test",
+            post(webhooks::test),
+        )
+        .route(
+            "/v1/platforms/{platform_id}/webhooks/{webhook_id}/deliveries",
+            get(webhooks::deliveries),
+        )
+        .route(
+            "/v1/platforms/{platform_id}/webhooks/{webhook_id}/deliveries/{delivery_id}/replay",
+            post(webhooks::replay),
+        )
 }
 
 fn own_routes() -> Router<ApiState> {

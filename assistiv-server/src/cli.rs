@@ -54,7 +54,7 @@ fn run(invocation: Invocation) -> Result<ExitCode, CliError> {
         .map_err(|error| anyhow::Error::new(error).context("the runtime cannot be started"))?;
     runtime.block_on(async {
         match invocation.command() {
-            Command::Serve => serve::run(invocation.config()?).await,
+            Command::Serve => Box::pin(serve::run(invocation.config()?)).await,
             Command::Demo { json } => demo::run(invocation.listen(), *json).await,
             Command::Setup(request) => setup::run(invocation.config()?, request).await,
             Command::Check { json } => check::run(invocation.config(), *json).await,

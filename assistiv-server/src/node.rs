@@ -243,19 +243,12 @@ fn database_name(config: &Config) -> String {
 /// A gateway builder with the adapters and parameters of a configuration.
 fn builder(config: &Config) -> anyhow::Result<GatewayBuilder> {
     let catalogue = catalogue(config)?;
-    let allowed: Result<Vec<AllowedHost>, _> = config
-        .security
-        .outbound_allow
-        .iter()
-        .map(|host| host.to_string().parse())
-        .collect();
-    let guard = OutboundGuard::allowing(allowed.context("security.outbound_allow")?);
-    let transport = HttpTransport::builder()
-        .guard(guard)
-        .connect_timeout(config.limits.upstream_connect_timeout)
-        .build()
-        .context("the outbound client cannot be made")?;
-    let transport = Arc::new(transport);
+    let security = &config.security;
+    let to_providers = guard(&security.outbound_allow).context("security.outbound_allow")?;
+    let transport = Arc::new(outbound(config, to_providers)?);
+    // Where webhooks go platforms say, so hosts of the operator's own are not open to them.
+    let to_webhooks = guard(&security.webhook_allow).context("security.webhook_allow")?;
+    let webhooks = Arc::new(outbound(config, to_webhooks)?);
     let over_http = |adapter: Arc<dyn Provider>| Registered {
         provider: adapter,
         transport: transport.clone(),
@@ -283,6 +276,7 @@ fn builder(config: &Config) -> anyhow::Result<GatewayBuilder> {
             total: config.limits.upstream_total_timeout,
             docs_url: public_url(config),
         })
+        .webhooks(webhooks)
         .concurrent_calls(config.limits.concurrent_calls)
         .topup_by(match config.api.wallet_topup {
             config::WalletTopup::Operator => TopUpBy::Operator,
@@ -296,6 +290,22 @@ fn builder(config: &Config) -> anyhow::Result<GatewayBuilder> {
         builder = builder.operator_key(key);
     }
     Ok(builder)
+}
+
+fn guard(allowed: &[config::Outbound]) -> anyhow::Result<OutboundGuard> {
+    let allowed: Result<Vec<AllowedHost>, _> = allowed
+        .iter()
+        .map(|host| host.to_string().parse())
+        .collect();
+    Ok(OutboundGuard::allowing(allowed?))
+}
+
+fn outbound(config: &Config, guard: OutboundGuard) -> anyhow::Result<HttpTransport> {
+    HttpTransport::builder()
+        .guard(guard)
+        .connect_timeout(config.limits.upstream_connect_timeout)
+        .build()
+        .context("the outbound client cannot be made")
 }
 
 /// The base URL under which callers reach the server, without a slash at the end.

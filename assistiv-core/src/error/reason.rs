@@ -110,6 +110,8 @@ reasons! {
     BUDGET_NOT_FOUND = "budget_not_found", 404;
     /// No such LLM config on this platform.
     LLM_CONFIG_NOT_FOUND = "llm_config_not_found", 404;
+    /// No such webhook on this platform, or no such delivery of it.
+    WEBHOOK_NOT_FOUND = "webhook_not_found", 404;
     /// No such stored response of this caller.
     RESPONSE_NOT_FOUND = "response_not_found", 404;
     /// No such entry of a wallet or budget.
@@ -130,6 +132,8 @@ reasons! {
     LAST_PLATFORM_KEY = "last_platform_key", 409;
     /// No more active keys are allowed.
     KEY_LIMIT_REACHED = "key_limit_reached", 409;
+    /// No more webhooks are allowed.
+    WEBHOOK_LIMIT_REACHED = "webhook_limit_reached", 409;
     /// More would be given back than was taken.
     ALREADY_REFUNDED = "already_refunded", 409;
     /// The delivery was resolved in the other way.

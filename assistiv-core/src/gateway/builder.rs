@@ -27,6 +27,7 @@ use crate::secrets::{MasterKeyCipher, SecretCipher, SecretError};
 use crate::store::memory::MemoryStore;
 use crate::store::{StoreError, Stores};
 use crate::tenancy::Tenancy;
+use crate::webhooks::{Courier, CourierOptions, WebhookTransport, Webhooks};
 
 const CONCURRENT_CALLS: usize = 2_048;
 /// How long a run of the reconciliation may take before another node takes its place.
@@ -48,6 +49,8 @@ pub struct GatewayBuilder {
     concurrent_calls: Option<usize>,
     topup_by: TopUpBy,
     logs: LogOptions,
+    webhooks: Option<Arc<dyn WebhookTransport>>,
+    courier: CourierOptions,
 }
 
 /// Why a gateway cannot start.
@@ -145,6 +148,20 @@ impl GatewayBuilder {
         self
     }
 
+    /// Sends webhooks with this client. Without one, none can be made and none are sent.
+    #[must_use]
+    pub fn webhooks(mut self, transport: Arc<dyn WebhookTransport>) -> Self {
+        self.webhooks = Some(transport);
+        self
+    }
+
+    /// Sets how webhooks are sent.
+    #[must_use]
+    pub fn courier(mut self, options: CourierOptions) -> Self {
+        self.courier = options;
+        self
+    }
+
     /// Starts the gateway: sweeps what an earlier run left behind, and starts its background tasks.
     ///
     /// # Errors
@@ -203,6 +220,18 @@ impl GatewayBuilder {
         runtime.spawn(recon::run(reconciler, runtime.stopping()));
         let responses = Responses::new(stores.responses.clone(), cipher.clone(), clock.clone());
         runtime.spawn(responses.clone().run(runtime.stopping()));
+        if let Some(transport) = &self.webhooks {
+            let courier = Courier {
+                store: stores.webhooks.clone(),
+                cipher: cipher.clone(),
+                clock: clock.clone(),
+                transport: transport.clone(),
+                runtime: runtime.clone(),
+                options: self.courier,
+                under_way: Arc::default(),
+            };
+            runtime.spawn(courier.run(runtime.stopping()));
+        }
         let cut_streams = CancellationToken::new();
         // The path of a call. Each layer stands where the type it needs is made:
         let dispatch = Dispatch::new(
@@ -253,8 +282,14 @@ impl GatewayBuilder {
             }),
             llm_configs: Commands::new(LlmConfigs {
                 store: stores.llm_configs.clone(),
-                cipher,
+                cipher: cipher.clone(),
                 router: router.clone(),
+                clock: clock.clone(),
+            }),
+            webhooks: Commands::new(Webhooks {
+                store: stores.webhooks.clone(),
+                cipher,
+                transport: self.webhooks,
                 clock: clock.clone(),
             }),
             prices: Commands::new(PriceKeeper {

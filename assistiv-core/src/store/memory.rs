@@ -24,6 +24,7 @@ mod responses;
 mod statement;
 mod tenancy;
 mod unconfirmed;
+mod webhooks;
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -73,6 +74,7 @@ struct State {
     changes: Changes,
     prices: Vec<PriceVersion>,
     recon: recon::Runs,
+    webhooks: webhooks::Hooks,
 }
 
 // === impl MemoryStore ===
@@ -135,6 +137,7 @@ impl From<MemoryStore> for Stores {
             logs: store.clone(),
             responses: store.clone(),
             events: store.clone(),
+            webhooks: store.clone(),
             changes: store,
         }
     }

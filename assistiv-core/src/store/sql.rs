@@ -42,6 +42,7 @@ mod sqlite;
 mod tenancy;
 #[cfg(test)]
 mod tests;
+mod webhooks;
 
 use std::fmt;
 #[cfg(feature = "sqlite")]
@@ -236,6 +237,7 @@ impl SqlStore {
             logs: this.clone(),
             responses: this.clone(),
             events: this.clone(),
+            webhooks: this.clone(),
             changes: this,
         }
     }

@@ -30,6 +30,7 @@ pub mod statements;
 pub mod sweeps;
 pub mod unconfirmed;
 pub mod wallets;
+pub mod webhooks;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -258,6 +259,16 @@ macro_rules! store_conformance {
                     expired_responses_go_with_their_conversation,
                     a_thread_has_one_turn_at_a_time,
                     responses_go_with_their_owner,
+                }
+                webhooks {
+                    webhooks_are_kept,
+                    another_platform_reaches_no_webhooks,
+                    events_are_fanned_out_once,
+                    a_delivery_is_claimed_by_one,
+                    failures_are_due_again,
+                    a_rotated_secret_signs_for_a_day,
+                    what_fails_for_long_is_switched_off,
+                    old_deliveries_are_pruned,
                 }
                 statements {
                     filtered_entries_keep_their_balances,

@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use assistiv_core::auth::{KeyScope, KeyScopes};
 use assistiv_core::billing::{LongContext, Period, Rate, Rates};
+use assistiv_core::events::{EventType, EventTypeError};
 use assistiv_core::json::RawObject;
 use assistiv_core::money::{DisplayUnits, NanoUsd, Tokens};
 use assistiv_core::routing::ModelSlug;
@@ -240,6 +241,17 @@ pub(super) fn scopes(json: &str) -> Read<KeyScopes> {
 pub(super) fn models(json: &str) -> Read<Vec<ModelSlug>> {
     let wanted = "must be null or a list of model names: letters, digits, `.`, `_`, `-` and `/`";
     serde_json::from_str(json).map_err(|_| wanted.to_owned())
+}
+
+/// Names of events.
+pub(super) fn event_types(json: &str) -> Read<Vec<EventType>> {
+    let names: Vec<String> =
+        serde_json::from_str(json).map_err(|_| "must be a list of names of events".to_owned())?;
+    let read = |name: String| {
+        name.parse()
+            .map_err(|error: EventTypeError| format!("`{name}` {error}"))
+    };
+    names.into_iter().map(read).collect()
 }
 
 fn string(json: &str) -> Read<String> {

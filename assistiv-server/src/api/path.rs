@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use assistiv_core::error::Reason;
-use assistiv_core::id::{EntryId, KeyId, LlmConfigId, LogId};
+use assistiv_core::id::{DeliveryId, EntryId, KeyId, LlmConfigId, LogId, WebhookId};
 use assistiv_core::tenancy::EndUserRef;
 use axum::extract::{FromRequestParts, RawPathParams};
 use http::request::Parts;
@@ -54,6 +54,26 @@ impl PathName for LlmConfigId {
     const PARAM: &'static str = "config_id";
     const REASON: Reason = Reason::LLM_CONFIG_NOT_FOUND;
     const WHAT: &'static str = "LLM config";
+
+    fn parse(segment: &str) -> Option<Self> {
+        Self::from_str(segment).ok()
+    }
+}
+
+impl PathName for WebhookId {
+    const PARAM: &'static str = "webhook_id";
+    const REASON: Reason = Reason::WEBHOOK_NOT_FOUND;
+    const WHAT: &'static str = "webhook";
+
+    fn parse(segment: &str) -> Option<Self> {
+        Self::from_str(segment).ok()
+    }
+}
+
+impl PathName for DeliveryId {
+    const PARAM: &'static str = "delivery_id";
+    const REASON: Reason = Reason::WEBHOOK_NOT_FOUND;
+    const WHAT: &'static str = "delivery of this webhook";
 
     fn parse(segment: &str) -> Option<Self> {
         Self::from_str(segment).ok()

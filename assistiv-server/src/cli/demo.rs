@@ -84,6 +84,10 @@ fn config(address: SocketAddr, dir: &std::path::Path, mock: &Mock) -> Result<Con
     let key = MasterKeyCipher::generate_key().context("no randomness is available")?;
     config.security.master_key = Some(STANDARD.encode(key.expose_secret()).into());
     config.security.outbound_allow = vec![Outbound::Host(mock.addr().ip().to_string())];
+    // Receivers of webhooks on the same machine can be tried out.
+    config.security.webhook_allow = ["127.0.0.1", "localhost"]
+        .map(|host| Outbound::Host(host.to_owned()))
+        .to_vec();
     for slug in ["anthropic", "google", "openai", "xai"] {
         let provider = Provider {
             base_url: Some(mock.base_url()),

@@ -60,6 +60,9 @@ pub struct Security {
     pub operator_key: Option<SecretString>,
     /// What outbound calls may reach although it is private.
     pub outbound_allow: Vec<Outbound>,
+    /// What webhooks may reach although it is private: apart from the above, because platforms choose where
+    /// their webhooks go, and the operator where providers are.
+    pub webhook_allow: Vec<Outbound>,
 }
 
 /// One entry of [`Security::outbound_allow`]. Complete: a destination is a name or an address.

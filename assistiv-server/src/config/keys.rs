@@ -112,6 +112,14 @@ pub static KEYS: &[Key] = &[
          in the environment separated by commas",
         |c, _, v| set(&mut c.security.outbound_allow, v.list(parse::outbound)),
     ),
+    key(
+        "security.webhook_allow",
+        "security-webhook-allow",
+        Value(""),
+        "hosts, addresses and networks that webhooks may reach although they are private, over plain \
+         HTTP, too; in the environment separated by commas",
+        |c, _, v| set(&mut c.security.webhook_allow, v.list(parse::outbound)),
+    ),
     per_provider(
         "providers.SLUG.base_url",
         Absent("the vendor's"),

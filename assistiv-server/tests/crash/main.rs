@@ -11,6 +11,7 @@
 
 mod client;
 mod server;
+mod webhooks;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

@@ -142,6 +142,7 @@ fn command(dir: &Path, mock: &Mock) -> Command {
         .env("ASSISTIV_SERVER__DATA_DIR", dir)
         .env("ASSISTIV_SERVER__DRAIN_DELAY", "0s")
         .env("ASSISTIV_SECURITY__OUTBOUND_ALLOW", "127.0.0.1")
+        .env("ASSISTIV_SECURITY__WEBHOOK_ALLOW", "127.0.0.1")
         .env("ASSISTIV_PROVIDERS__OPENAI__BASE_URL", mock.base_url())
         .env("ASSISTIV_LOG__LEVEL", "error");
     command

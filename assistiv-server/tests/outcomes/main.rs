@@ -27,4 +27,5 @@ mod refusals;
 mod responses;
 mod server;
 mod streams;
+mod webhooks;
 mod world;

@@ -19,6 +19,7 @@ pub(crate) fn config(dir: &std::path::Path, base_url: &str, change: fn(&mut Conf
     config.server.listen = ([127, 0, 0, 1], 0).into();
     config.server.drain_delay = Duration::ZERO;
     config.security.outbound_allow = vec![Outbound::Network("127.0.0.1/32".parse().unwrap())];
+    config.security.webhook_allow = config.security.outbound_allow.clone();
     for slug in ["anthropic", "google", "openai", "xai"] {
         let mut provider = Provider::default();
         provider.base_url = Some(base_url.to_owned());

@@ -105,6 +105,7 @@ impl TenancyStore for MemoryStore {
             .llm_configs
             .retain(|_, (config, _)| config.platform_id != id);
         state.books.close_platform(id, self.now());
+        state.webhooks.remove_platform(id);
         self.forget_responses(id, None);
         self.tell(state, id, Changed::Holders);
         self.tell(state, id, Changed::Configs);

@@ -34,6 +34,8 @@ pub mod slot;
 pub mod stream;
 pub mod unconfirmed;
 pub mod wallet;
+pub mod webhook;
+pub mod webhook_delivery;
 
 use crate::json::RawObject;
 use crate::store::StoreError;

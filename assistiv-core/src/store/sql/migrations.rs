@@ -14,6 +14,7 @@ mod m20261123_000009_changes;
 mod m20261123_000020_prices;
 mod m20261123_000021_rerating;
 mod m20261123_000030_responses;
+mod m20261123_000070_webhooks;
 
 use std::collections::HashSet;
 
@@ -48,6 +49,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000020_prices::Migration),
             Box::new(m20261123_000021_rerating::Migration),
             Box::new(m20261123_000030_responses::Migration),
+            Box::new(m20261123_000070_webhooks::Migration),
         ]
     }
 }

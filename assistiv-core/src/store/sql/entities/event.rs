@@ -25,6 +25,8 @@ pub struct Model {
     pub event_type: String,
     pub payload: String,
     pub created_at: i64,
+    /// Whether webhooks have their deliveries of it.
+    pub fanned_out: bool,
 }
 
 #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
@@ -33,6 +35,12 @@ pub enum Relation {}
 impl ActiveModelBehavior for ActiveModel {}
 
 impl Entity {
+    /// Events that no webhook has deliveries of yet, oldest first.
+    pub fn not_fanned_out(_: &SweeperScope) -> Select<Self> {
+        let new = Self::find().filter(Column::FannedOut.eq(false));
+        new.order_by_asc(Column::CreatedAt)
+    }
+
     /// Events of all platforms after the cursor, in the order in which they are read.
     pub fn after(_: &SweeperScope, cursor: Option<EventCursor>) -> Select<Self> {
         let in_order = Self::find()
@@ -71,6 +79,7 @@ pub fn row(event: &Event) -> ActiveModel {
         event_type: Set(event.event_type().as_str().to_owned()),
         payload: Set(event.data.get().to_owned()),
         created_at: Set(event.created_at.as_micros()),
+        fanned_out: Set(false),
     }
 }
 
