@@ -24,11 +24,13 @@ use crate::llm_configs::LlmConfigs;
 use crate::logs::{LogPipeline, Logs};
 use crate::prices::PriceKeeper;
 use crate::provider::Providers;
+use crate::quotes::{Quote, QuoteRequest, Quoter};
 use crate::responses::Responses;
 use crate::routing::{ListedModel, PlanCalls, Router};
 use crate::runtime::Runtime;
 use crate::store::{StoreError, Stores};
-use crate::tenancy::Tenancy;
+use crate::tenancy::commands::end_users::not_found;
+use crate::tenancy::{EndUserRef, Tenancy};
 use crate::webhooks::Webhooks;
 
 /// The inference stack: a service that takes a [`crate::Call`] and gives an HTTP response.
@@ -57,6 +59,7 @@ pub struct Gateway {
     router: Router,
     billing: Billing,
     dispatch: Dispatch,
+    quoter: Quoter,
     providers: Providers,
     stores: Stores,
     runtime: Runtime,
@@ -179,6 +182,36 @@ impl Gateway {
     pub async fn model(&self, key: &PresentedKey, name: &str) -> Result<ListedModel, Error> {
         let identity = self.authenticator.authenticate(key).await?;
         Ok(self.router.model(caller(&identity)?, name).await?)
+    }
+
+    /// What a call would cost, and whether it would be served. Nothing is charged, logged or sent.
+    ///
+    /// # Errors
+    /// As the call would answer where the request is wrong, the model unknown, or the key may not make calls. That
+    /// it could not be paid for is no error but part of the quote.
+    pub async fn quote(&self, principal: &Principal, wanted: QuoteRequest) -> Result<Quote, Error> {
+        let identity = principal.identity().ok_or(AuthError::WrongKeyType {
+            wanted: "an end-user or platform key",
+            presented: "the process itself",
+        })?;
+        let scope = caller(identity)?;
+        let Some(id) = wanted.end_user else {
+            return self.quoter.quote(identity, wanted).await;
+        };
+        let end_user = self
+            .stores
+            .tenancy
+            .end_user(scope, &EndUserRef::Id(id))
+            .await;
+        let end_user = end_user.map_err(not_found)?;
+        if !end_user.is_active {
+            return Err(AuthError::EndUserDisabled.into());
+        }
+        let identity = identity.on_behalf_of(id).ok_or(AuthError::WrongKeyType {
+            wanted: "a platform key",
+            presented: identity.kind().described(),
+        })?;
+        self.quoter.quote(&identity, wanted).await
     }
 
     /// The process itself, with an operator's authority: for the start-up code of a program that embeds the

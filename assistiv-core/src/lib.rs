@@ -40,6 +40,7 @@ mod metrics;
 pub mod money;
 pub mod prices;
 pub mod provider;
+pub mod quotes;
 pub mod recon;
 pub mod responses;
 mod revisions;

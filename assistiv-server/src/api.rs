@@ -23,6 +23,7 @@ mod path;
 mod platforms;
 mod prices;
 mod query;
+mod quotes;
 mod refusal;
 mod transactions;
 mod unconfirmed;
@@ -244,6 +245,7 @@ fn webhook_routes() -> Router<ApiState> {
 
 fn own_routes() -> Router<ApiState> {
     Router::new()
+        .route("/v1/quotes", post(quotes::quote))
         .route("/v1/me", get(me::read))
         .route("/v1/me/budget", get(me::budget))
         .route("/v1/me/budget/transactions", get(transactions::list_own))

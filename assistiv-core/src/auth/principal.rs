@@ -206,6 +206,21 @@ impl Identity {
         Some(CallerScope::new(platform, self.end_user_id()))
     }
 
+    /// The same key, as if one of its platform's end users called. `None` for whoever has no platform key.
+    pub(crate) fn on_behalf_of(&self, end_user: EndUserId) -> Option<Self> {
+        let Holder::Platform { scope, profile } = &self.holder else {
+            return None;
+        };
+        let holder = Holder::EndUser {
+            scope: EndUserScope::new(*scope, end_user),
+            profile: profile.clone(),
+        };
+        Some(Self {
+            holder,
+            ..self.clone()
+        })
+    }
+
     pub(crate) fn platform(&self) -> Option<&PlatformScope> {
         match &self.holder {
             Holder::Operator(_) => None,

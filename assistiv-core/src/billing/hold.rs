@@ -91,6 +91,11 @@ impl Hold {
         self.0.as_ref().and_then(|held| held.lowered_to)
     }
 
+    /// What is held.
+    pub(crate) fn legs(&self) -> Legs {
+        self.0.as_ref().map_or(Legs::ZERO, |held| held.legs)
+    }
+
     /// The call this hold is for.
     pub fn log_id(&self) -> Option<LogId> {
         self.0.as_ref().map(|held| held.log_id)

@@ -306,7 +306,8 @@ impl Price {
         self.legs(thousandths, input.saturating_add(output), markup)
     }
 
-    fn rates_for(&self, input_total: u64) -> Rates {
+    /// The rates for a prompt of this size.
+    pub(crate) fn rates_for(&self, input_total: u64) -> Rates {
         match &self.long_context {
             Some(long) if input_total > long.above_input_tokens => long.rates.over(&self.rates),
             _ => self.rates,

@@ -19,6 +19,7 @@ use crate::llm_configs::LlmConfigs;
 use crate::logs::{LogOptions, LogPipeline, Logs, Repair, maintain};
 use crate::prices::PriceKeeper;
 use crate::provider::{Providers, Registered};
+use crate::quotes::Quoter;
 use crate::recon::{self, ReconSchedule, Reconciler};
 use crate::responses::Responses;
 use crate::routing::{Catalogue, CatalogueError, PlanLayer, ProviderSlug, Router};
@@ -265,7 +266,13 @@ impl GatewayBuilder {
             billing.clone(),
         );
         runtime.spawn(follower.run(runtime.stopping()));
+        let quoter = Quoter {
+            router: router.clone(),
+            billing: billing.clone(),
+            responses: responses.clone(),
+        };
         Ok(Gateway {
+            quoter,
             inference,
             token_counting,
             tenancy: Commands::new(Tenancy {

@@ -47,6 +47,11 @@ impl Target {
         &self.base_url
     }
 
+    /// The LLM config whose key is used; `None` where the provider needs no key.
+    pub fn config(&self) -> Option<LlmConfigId> {
+        self.config
+    }
+
     /// What the provider calls the model.
     pub fn upstream_model(&self) -> &str {
         &self.upstream_model

@@ -22,6 +22,9 @@ pub(super) struct OnPlatform {
     pub(super) platform: PlatformId,
 }
 
+/// Whoever has a key; what is asked says what the key must be.
+pub(super) struct Caller(pub(super) Principal);
+
 /// An operator.
 pub(super) struct Operator(pub(super) Principal);
 
@@ -33,6 +36,16 @@ pub(super) struct Manager(pub(super) Principal);
 
 /// An end user, for its own things.
 pub(super) struct OwnUser(pub(super) Principal);
+
+impl FromRequestParts<ApiState> for Caller {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Refusal> {
+        let principal = authenticate(&parts.headers, state).await?;
+        check_header(&parts.headers, &principal, None)?;
+        Ok(Self(principal))
+    }
+}
 
 impl FromRequestParts<ApiState> for OnPlatform {
     type Rejection = Refusal;

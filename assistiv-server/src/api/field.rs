@@ -27,6 +27,15 @@ pub(super) fn text(max: usize) -> impl Fn(&str) -> Read<String> {
     }
 }
 
+/// An object, as it was sent.
+pub(super) fn source(json: &str) -> Read<String> {
+    if json.starts_with('{') {
+        Ok(json.to_owned())
+    } else {
+        Err("must be an object".to_owned())
+    }
+}
+
 /// A remark of up to 500 characters; it may have lines.
 pub(super) fn note(json: &str) -> Read<String> {
     let text = string(json)?;

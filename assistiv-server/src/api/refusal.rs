@@ -123,7 +123,7 @@ pub(super) async fn render(
 pub(super) async fn unknown_path() -> Refusal {
     Refusal::new(
         Reason::NOT_FOUND,
-        "there is no such route; see /llms-full.txt for those that exist",
+        "there is nothing at this path; paths match exactly, without a trailing slash",
     )
 }
 

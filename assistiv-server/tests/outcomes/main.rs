@@ -23,6 +23,7 @@ mod messages;
 mod metrics;
 mod money;
 mod provider_faults;
+mod quotes;
 mod refusals;
 mod responses;
 mod server;
