@@ -87,6 +87,11 @@ pub(crate) fn usage_was_missing(provider: &ProviderSlug) {
         .increment(1);
 }
 
+/// A batch had so many operations.
+pub(crate) fn record_size(histogram: &Histogram, size: usize) {
+    histogram.record(size as f64);
+}
+
 /// The database gave an act up for the sake of another one.
 pub(crate) fn gave_way() {
     metrics::counter!("billing_deadlocks_total").increment(1);

@@ -6,6 +6,7 @@
 
 mod answer;
 mod classify;
+mod embeddings;
 mod encode;
 mod model;
 mod parts;
@@ -24,6 +25,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, StatusCode};
 
 use self::answer::Answer;
+use self::embeddings::EmbeddingsDecoder;
 use self::stream::StreamDecoder;
 use self::whole::WholeDecoder;
 use crate::key;
@@ -47,6 +49,7 @@ impl Provider for Google {
             Operation::ChatCompletions | Operation::Responses | Operation::Messages => {
                 Support::Translated
             }
+            Operation::Embeddings => Support::Translated,
             _ => Support::Unsupported,
         }
     }
@@ -56,7 +59,10 @@ impl Provider for Google {
         request: &InferenceRequest,
         target: &Target,
     ) -> Result<Encoded, ProviderError> {
-        encode::encode(request, target)
+        match request.operation() {
+            Operation::Embeddings => embeddings::encode(request, target),
+            _ => encode::encode(request, target),
+        }
     }
 
     async fn authorize(
@@ -74,6 +80,9 @@ impl Provider for Google {
     }
 
     fn decoder(&self, request: &InferenceRequest, target: &Target) -> Box<dyn Decoder> {
+        if request.operation() == Operation::Embeddings {
+            return Box::new(EmbeddingsDecoder::new(request, target.slug().as_str()));
+        }
         let answer = Answer::new(AnswerWriter::new(request, target), target.upstream_model());
         if request.is_stream() {
             Box::new(StreamDecoder::new(answer))

@@ -35,6 +35,8 @@ mod retry_after;
 mod scrub;
 #[cfg(feature = "reqwest")]
 pub mod transport;
+#[cfg(any(feature = "google", feature = "openai"))]
+mod vector;
 #[cfg(all(
     test,
     any(feature = "anthropic", feature = "google", feature = "openai")

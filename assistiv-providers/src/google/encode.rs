@@ -371,7 +371,10 @@ fn no_schema(param: impl Into<String>) -> ProviderError {
         .with_message("must be a JSON Schema object")
 }
 
-fn failed(message: &str, error: impl std::error::Error + Send + Sync + 'static) -> ProviderError {
+pub(super) fn failed(
+    message: &str,
+    error: impl std::error::Error + Send + Sync + 'static,
+) -> ProviderError {
     ProviderError::new(Kind::Failed)
         .with_message(message)
         .with_source(error)

@@ -8,8 +8,6 @@ use assistiv_core::call::InferenceRequest;
 use assistiv_core::json::{self, Members};
 use assistiv_core::provider::{Decoder, Output, ProviderError, ProviderErrorKind as Kind};
 use assistiv_core::routing::Target;
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use bytes::{Bytes, BytesMut};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -17,6 +15,7 @@ use serde_json::value::RawValue;
 use super::answer::malformed;
 use super::classify;
 use super::encode::post;
+use crate::vector;
 
 /// The longest body: 2,048 vectors of 3,072 numbers each, as text.
 const BODY_BYTES_MAX: usize = 128 << 20;
@@ -61,10 +60,10 @@ impl EmbeddingsDecoder {
             all.push(if all.is_empty() { '[' } else { ',' });
             let entry = Bytes::copy_from_slice(raw.get().as_bytes());
             let mut entry = Members::parse_trusted(entry).map_err(malformed)?;
-            let vector = entry.find("embedding").unwrap_or_default();
-            let json = match (vector.as_bytes().first(), self.wants_base64) {
-                (Some(b'"'), false) => numbers(vector)?,
-                (Some(b'['), true) => base64(vector)?,
+            let found = entry.find("embedding").unwrap_or_default();
+            let json = match (found.as_bytes().first(), self.wants_base64) {
+                (Some(b'"'), false) => vector::numbers(found)?,
+                (Some(b'['), true) => vector::base64(found)?,
                 (Some(b'"' | b'['), _) => {
                     all.push_str(raw.get());
                     continue;
@@ -118,23 +117,4 @@ impl Decoder for EmbeddingsDecoder {
         out.terminal(body.to_bytes());
         Ok(())
     }
-}
-
-/// A vector as base64 of little-endian 32-bit floats.
-fn base64(numbers: &str) -> Result<String, ProviderError> {
-    let numbers: Vec<f32> = serde_json::from_str(numbers).map_err(malformed)?;
-    let bytes: Vec<u8> = numbers.iter().flat_map(|it| it.to_le_bytes()).collect();
-    Ok(format!("\"{}\"", BASE64_STANDARD.encode(bytes)))
-}
-
-/// A vector as numbers.
-fn numbers(base64: &str) -> Result<String, ProviderError> {
-    let text: String = serde_json::from_str(base64).map_err(malformed)?;
-    let bytes = BASE64_STANDARD.decode(text).map_err(malformed)?;
-    let (floats, rest) = bytes.as_chunks::<4>();
-    let floats: Vec<f32> = floats.iter().map(|it| f32::from_le_bytes(*it)).collect();
-    if !rest.is_empty() || floats.iter().any(|it| !it.is_finite()) {
-        return Err(ProviderError::new(Kind::Malformed));
-    }
-    serde_json::to_string(&floats).map_err(malformed)
 }

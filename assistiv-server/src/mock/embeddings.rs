@@ -36,15 +36,14 @@ pub(super) fn reply(call: &Call<'_>, key: &str) -> Result<Reply, ApiError> {
         Some(Fault::Html) => return Ok(Reply::bad_gateway()),
         _ => {}
     }
-    let dimensions = body["dimensions"].as_u64().unwrap_or(DIMENSIONS as u64);
-    let dimensions = usize::try_from(dimensions).unwrap_or(DIMENSIONS).min(4096);
+    let dimensions = body["dimensions"].as_u64();
     let counted: u64 = inputs.iter().map(|input| tokens_of(input)).sum();
     let tokens = knobs.prompt_tokens.unwrap_or(counted);
     let data: Vec<Value> = inputs
         .iter()
         .enumerate()
         .map(|(index, input)| {
-            let vector = vector(&input.to_string(), dimensions);
+            let vector = vector_of(&input.to_string(), dimensions);
             let embedding = if body["encoding_format"] == "base64" {
                 let bytes: Vec<u8> = vector.iter().flat_map(|it| it.to_le_bytes()).collect();
                 json!(BASE64_STANDARD.encode(bytes))
@@ -72,16 +71,21 @@ pub(super) fn reply(call: &Call<'_>, key: &str) -> Result<Reply, ApiError> {
 
 fn tokens_of(input: &Value) -> u64 {
     match input {
-        Value::String(text) => (text.len() as u64).div_ceil(BYTES_PER_TOKEN),
+        Value::String(text) => tokens_of_text(text),
         Value::Array(tokens) => tokens.len() as u64,
         _ => 0,
     }
 }
 
+pub(super) fn tokens_of_text(text: &str) -> u64 {
+    (text.len() as u64).div_ceil(BYTES_PER_TOKEN)
+}
+
 /// Numbers that have an exact 32-bit form, so that both encodings say the same.
-fn vector(text: &str, dimensions: usize) -> Vec<f32> {
+pub(super) fn vector_of(text: &str, dimensions: Option<u64>) -> Vec<f32> {
+    let dimensions = dimensions.and_then(|it| usize::try_from(it).ok());
     let bytes = text.as_bytes();
-    (0..dimensions)
+    (0..dimensions.unwrap_or(DIMENSIONS).min(4096))
         .map(|at| f32::from(bytes[at % bytes.len()]) / 256.0 - 0.25)
         .collect()
 }

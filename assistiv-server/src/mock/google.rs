@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::Mock;
 use super::answer::{Answer, Content};
+use super::embeddings;
 use super::errors::{self, ApiError};
 use super::knobs::{Fault, Knobs, UsageReport};
 use super::reply::{Call, Reply};
@@ -18,6 +19,7 @@ use super::stream::{Frame, Script};
 
 const MODELS: &str = "/v1/models/";
 const WHOLE: &str = ":generateContent";
+const EMBED: &str = ":batchEmbedContents";
 const STREAM: &str = ":streamGenerateContent";
 
 const THOUGHT: &str = "Let me count the words.";
@@ -47,6 +49,14 @@ fn answer(call: &Call<'_>) -> Result<Reply, ApiError> {
     let uri = &call.parts.uri;
     let unknown = || errors::unknown_url(call.parts.method.as_str(), uri.path());
     let asked = uri.path().strip_prefix(MODELS).ok_or_else(unknown)?;
+    if let Some(model) = asked.strip_suffix(EMBED) {
+        return match key_of(headers) {
+            Some(key) => embed(call, model, key),
+            None => Ok(key_refused(
+                "API key not valid. Please pass a valid API key.",
+            )),
+        };
+    }
     let (model, streams) = match (asked.strip_suffix(WHOLE), asked.strip_suffix(STREAM)) {
         (Some(model), _) => (model, false),
         (_, Some(model)) => (model, true),
@@ -90,6 +100,51 @@ fn answer(call: &Call<'_>) -> Result<Reply, ApiError> {
         }
     };
     Ok(reply.paced(&knobs))
+}
+
+/// A batch of texts becomes vectors.
+fn embed(call: &Call<'_>, model: &str, key: &str) -> Result<Reply, ApiError> {
+    let body: Value = serde_json::from_slice(call.body).map_err(|_| errors::not_json())?;
+    let requests = body["requests"].as_array();
+    let requests = requests.ok_or_else(|| errors::missing("requests"))?;
+    let texts: Option<Vec<String>> = requests
+        .iter()
+        .map(|request| text_of(&request["content"]))
+        .collect();
+    let texts = texts.ok_or_else(|| errors::missing("content"))?;
+    let (knobs, _) = Knobs::parse(&texts.join(" "))
+        .map_err(|error| errors::invalid("requests", error.to_string()))?;
+    match knobs.fault {
+        Some(Fault::Status(status)) => {
+            let error = errors::with_status(status, model, key);
+            return Ok(refusal(&error, &retry_info(status)).paced(&knobs));
+        }
+        Some(Fault::Quota) => return Ok(quota()),
+        _ => {}
+    }
+    let vectors: Vec<Value> = requests
+        .iter()
+        .zip(&texts)
+        .map(|(request, text)| {
+            let dimensions = request["outputDimensionality"].as_u64();
+            json!({ "values": embeddings::vector_of(text, dimensions) })
+        })
+        .collect();
+    let counted: u64 = texts
+        .iter()
+        .map(|text| embeddings::tokens_of_text(text))
+        .sum();
+    let tokens = knobs.prompt_tokens.unwrap_or(counted);
+    let mut body = json!({ "embeddings": vectors });
+    if knobs.usage == UsageReport::Honest {
+        body["usageMetadata"] = json!({ "promptTokenCount": tokens });
+    }
+    let charged = Tokens {
+        prompt_tokens: tokens,
+        completion_tokens: 0,
+    };
+    let outcome = Outcome::Finished(Some((model.to_owned(), charged)));
+    Ok(Reply::json(StatusCode::OK, body.to_string(), outcome).paced(&knobs))
 }
 
 fn key_of(headers: &HeaderMap) -> Option<&str> {

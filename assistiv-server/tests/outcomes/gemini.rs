@@ -274,3 +274,79 @@ async fn the_models_are_listed() {
         .find(|model| model["id"] == MODEL);
     assert_eq!(model.unwrap()["owned_by"], "google");
 }
+
+async fn embed(world: &World, body: Value) -> Answer {
+    let request = Request::new("POST", "/v1/embeddings", &world.end_user.key).json(body);
+    world.send(&request).await
+}
+
+/// At 0.15 dollars a million tokens, whether the provider says how many there were or not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn embeddings_are_one_batch_and_come_back_in_order() {
+    const EMBEDDING: &str = "gemini-embedding-001";
+    let world = world().await;
+    let texts = json!(["mock:prompt_tokens=1000 one", "two"]);
+    let ask = json!({"model": EMBEDDING, "input": texts, "dimensions": 4});
+    let answer = embed(&world, ask.clone()).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let list = answer.json();
+    assert_eq!(
+        (&list["object"], &list["model"]),
+        (&json!("list"), &json!(EMBEDDING))
+    );
+    assert_eq!(
+        list["usage"],
+        json!({"prompt_tokens": 1000, "total_tokens": 1000})
+    );
+    let numbers = list["data"].as_array().unwrap();
+    assert_eq!(numbers.len(), 2);
+    for (index, entry) in numbers.iter().enumerate() {
+        assert_eq!(
+            (&entry["object"], &entry["index"]),
+            (&json!("embedding"), &json!(index))
+        );
+        assert_eq!(entry["embedding"].as_array().unwrap().len(), 4);
+    }
+    assert_ne!(numbers[0]["embedding"], numbers[1]["embedding"]);
+    assert_eq!(paid(&world).await, 1000 * 150);
+
+    let coded = embed(&world, with(ask, json!({"encoding_format": "base64"}))).await;
+    // Four 32-bit floats.
+    assert_eq!(
+        coded.json()["data"][0]["embedding"].as_str().unwrap().len(),
+        24
+    );
+    assert_eq!(paid(&world).await, 2 * 1000 * 150);
+
+    let silent = json!({"model": EMBEDDING, "input": "mock:no_usage some words"});
+    let answer = embed(&world, silent).await;
+    let counted = answer.json()["usage"]["prompt_tokens"].as_i64().unwrap();
+    assert_eq!(counted, 8, "24 bytes, three to a token");
+    assert_eq!(paid(&world).await, 2 * 1000 * 150 + counted * 150);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_batch_cannot_hold_is_refused() {
+    let world = world().await;
+    let ask = async |input: Value| {
+        embed(
+            &world,
+            json!({"model": "gemini-embedding-001", "input": input}),
+        )
+        .await
+    };
+    for ids in [json!([1, 2, 3]), json!([[1, 2], [3]])] {
+        let error = ask(ids).await.refused(400, "unsupported_parameter");
+        assert_eq!(error["param"], "input");
+    }
+    let many = vec!["x"; 101];
+    let error = ask(json!(many)).await.refused(400, "unsupported_value");
+    assert!(
+        error["message"].as_str().unwrap().contains("100"),
+        "{error}"
+    );
+    ask(json!("mock:status=503"))
+        .await
+        .refused(503, "provider_overloaded");
+    assert_eq!(paid(&world).await, 0);
+}

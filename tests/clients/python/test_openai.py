@@ -844,13 +844,14 @@ async def test_a_cancelled_task_leaves_its_stream(async_client: openai.AsyncOpen
 # --- Embeddings ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("model", ["text-embedding-3-small", "gemini-embedding-001"])
 @pytest.mark.parametrize("encoding", [openai.NOT_GIVEN, "float", "base64"])
-def test_embeddings(client: openai.OpenAI, encoding: Any) -> None:
+def test_embeddings(client: openai.OpenAI, encoding: Any, model: str) -> None:
     # Without an encoding the library asks for base64 and decodes it itself.
     answer = client.embeddings.create(
-        model="text-embedding-3-small", input=["one", "two"], encoding_format=encoding, dimensions=4
+        model=model, input=["one", "two"], encoding_format=encoding, dimensions=4
     )
-    assert (answer.object, answer.model) == ("list", "text-embedding-3-small")
+    assert (answer.object, answer.model) == ("list", model)
     assert [entry.index for entry in answer.data] == [0, 1]
     for entry in answer.data:
         length = 24 if encoding == "base64" else 4

@@ -218,7 +218,7 @@ impl SettleLane {
             seconds.record(began.elapsed().as_secs_f64());
             if is_applied {
                 let size = batch.opened.len() + batch.closed.len() + batch.entries.len();
-                ops.record(size as f64);
+                crate::metrics::record_size(&ops, size);
                 posted.increment(batch.entries.len() as u64);
                 deliveries.applied(seq);
                 self.acknowledge(pending, &deliveries, seq);
