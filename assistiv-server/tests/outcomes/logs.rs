@@ -4,6 +4,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -352,7 +353,7 @@ async fn rows_are_filtered_and_summed() {
     hidden.refused(403, "wrong_key_type");
 }
 
-/// A thousand calls, half of them streams, then the doctor: beside the running server and after it.
+/// A thousand calls at once, half of them streams, then the doctor: beside the running server and after it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_calls_add_up_for_the_doctor() {
     let mut world = World::with(Setup {
@@ -361,26 +362,31 @@ async fn a_thousand_calls_add_up_for_the_doctor() {
         ..Setup::default()
     })
     .await;
+    // Each call has four ends of connections in this process: two of its own, two of the provider's.
+    let most = rustix::process::getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: most.maximum,
+        ..most
+    };
+    rustix::process::setrlimit(Resource::Nofile, raised).unwrap();
     let mut callers = Vec::new();
-    for caller in 0..40_usize {
+    for n in 0..1000_usize {
         let (address, keys) = (
             world.address,
             [world.end_user.key.clone(), world.platform.key.clone()],
         );
         callers.push(run(async move {
-            for n in 0..25_usize {
-                let prompt = format!("mock:words={} hello", 1 + (caller * 25 + n) % 30);
-                let mut connection = Connection::open(address).await;
-                let key = &keys[n % 2];
-                if (caller + n).is_multiple_of(2) {
-                    connection.send(&Request::chat(key, body(&prompt))).await;
-                    assert_eq!(connection.answer().await.status, 200);
-                } else {
-                    connection
-                        .send(&Request::chat(key, streamed(&prompt)))
-                        .await;
-                    connection.stream().await.rest().await.ended_well();
-                }
+            let prompt = format!("mock:words={} mock:first_ms=500 hello", 1 + n % 30);
+            let mut connection = Connection::open(address).await;
+            let key = &keys[n / 2 % 2];
+            if n.is_multiple_of(2) {
+                connection.send(&Request::chat(key, body(&prompt))).await;
+                assert_eq!(connection.answer().await.status, 200);
+            } else {
+                connection
+                    .send(&Request::chat(key, streamed(&prompt)))
+                    .await;
+                connection.stream().await.rest().await.ended_well();
             }
         }));
     }
