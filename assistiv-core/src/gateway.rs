@@ -22,6 +22,7 @@ use crate::dispatch::{CountTokens, Dispatch};
 use crate::keys::Keys;
 use crate::llm_configs::LlmConfigs;
 use crate::logs::{LogPipeline, Logs};
+use crate::model_routes::ModelRoutes;
 use crate::prices::PriceKeeper;
 use crate::provider::Providers;
 use crate::quotes::{Quote, QuoteRequest, Quoter};
@@ -49,6 +50,7 @@ pub struct Gateway {
     tenancy: Commands<Tenancy>,
     keys: Commands<Keys>,
     llm_configs: Commands<LlmConfigs>,
+    model_routes: Commands<ModelRoutes>,
     wallets: Commands<Wallets>,
     webhooks: Commands<Webhooks>,
     prices: Commands<PriceKeeper>,
@@ -98,6 +100,11 @@ impl Gateway {
     /// Commands on LLM configs.
     pub fn llm_configs(&self) -> &Commands<LlmConfigs> {
         &self.llm_configs
+    }
+
+    /// Runs commands on what platforms change of the catalogue.
+    pub fn model_routes(&self) -> &Commands<ModelRoutes> {
+        &self.model_routes
     }
 
     /// Commands on webhooks.

@@ -37,6 +37,7 @@ pub mod keys;
 pub mod llm_configs;
 pub mod logs;
 mod metrics;
+pub mod model_routes;
 pub mod money;
 pub mod prices;
 pub mod provider;

@@ -4,6 +4,7 @@ mod catalogue;
 mod estimate;
 mod health;
 mod layer;
+mod listing;
 mod plan;
 mod platform;
 mod slug;
@@ -14,8 +15,9 @@ pub use catalogue::{
 };
 pub(crate) use health::{Health, Retries};
 pub use layer::{PlanCalls, PlanLayer};
+pub use listing::ListedModel;
 pub use plan::{Plan, Target};
-pub use platform::{ListedModel, Router};
+pub use platform::Router;
 pub use slug::{ModelSlug, ProviderSlug, SlugError};
 
 use crate::store::StoreError;

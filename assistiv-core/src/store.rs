@@ -23,6 +23,7 @@ use std::sync::Arc;
 pub use crate::billing::LedgerStore;
 pub use crate::events::EventStore;
 pub use crate::logs::LogStore;
+pub use crate::model_routes::ModelRouteStore;
 pub use crate::prices::PriceStore;
 pub use crate::recon::ReconStore;
 pub use crate::responses::ResponseStore;
@@ -37,6 +38,8 @@ pub struct Stores {
     pub keys: Arc<dyn KeyStore>,
     /// Platforms' provider keys.
     pub llm_configs: Arc<dyn LlmConfigStore>,
+    /// What platforms change of the catalogue.
+    pub model_routes: Arc<dyn ModelRouteStore>,
     /// Accounts, slots, ledger.
     pub ledger: Arc<dyn LedgerStore>,
     /// Versions of prices that operators have added.

@@ -19,6 +19,7 @@ mod keys;
 mod llm_configs;
 mod logs;
 mod me;
+mod model_routes;
 mod path;
 mod platforms;
 mod prices;
@@ -108,6 +109,10 @@ fn platform_routes() -> Router<ApiState> {
             get(llm_configs::read)
                 .patch(llm_configs::update)
                 .delete(llm_configs::remove),
+        )
+        .route(
+            "/v1/platforms/{platform_id}/model-routes",
+            get(model_routes::list).put(model_routes::replace),
         )
 }
 

@@ -55,10 +55,10 @@ fn run(invocation: Invocation) -> Result<ExitCode, CliError> {
     runtime.block_on(async {
         match invocation.command() {
             Command::Serve => Box::pin(serve::run(invocation.config()?)).await,
-            Command::Demo { json } => demo::run(invocation.listen(), *json).await,
-            Command::Setup(request) => setup::run(invocation.config()?, request).await,
-            Command::Check { json } => check::run(invocation.config(), *json).await,
-            Command::Doctor { json } => doctor::run(&invocation.config()?, *json).await,
+            Command::Demo { json } => Box::pin(demo::run(invocation.listen(), *json)).await,
+            Command::Setup(request) => Box::pin(setup::run(invocation.config()?, request)).await,
+            Command::Check { json } => Box::pin(check::run(invocation.config(), *json)).await,
+            Command::Doctor { json } => Box::pin(doctor::run(&invocation.config()?, *json)).await,
             Command::Config(ConfigCommand::Show { json }) => {
                 check::show(&invocation.config()?, *json)
             }

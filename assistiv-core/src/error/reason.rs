@@ -120,6 +120,8 @@ reasons! {
     METHOD_NOT_ALLOWED = "method_not_allowed", 405;
     /// The body stopped arriving.
     REQUEST_TIMEOUT = "request_timeout", 408;
+    /// The name is taken by another model.
+    ALIAS_TAKEN = "alias_taken", 409;
     /// The slug is taken.
     SLUG_TAKEN = "slug_taken", 409;
     /// There is an active budget already.

@@ -17,6 +17,7 @@ use crate::dispatch::{Dispatch, DispatchOptions};
 use crate::keys::Keys;
 use crate::llm_configs::LlmConfigs;
 use crate::logs::{LogOptions, LogPipeline, Logs, Repair, maintain};
+use crate::model_routes::ModelRoutes;
 use crate::prices::PriceKeeper;
 use crate::provider::{Providers, Registered};
 use crate::quotes::Quoter;
@@ -193,6 +194,7 @@ impl GatewayBuilder {
             catalogue,
             self.providers.clone(),
             stores.llm_configs.clone(),
+            stores.model_routes.clone(),
             cipher.clone(),
             clock.clone(),
             self.billing,
@@ -292,6 +294,10 @@ impl GatewayBuilder {
                 cipher: cipher.clone(),
                 router: router.clone(),
                 clock: clock.clone(),
+            }),
+            model_routes: Commands::new(ModelRoutes {
+                store: stores.model_routes.clone(),
+                router: router.clone(),
             }),
             webhooks: Commands::new(Webhooks {
                 store: stores.webhooks.clone(),

@@ -12,17 +12,17 @@ use super::catalogue::{Catalogue, CatalogueModel, CatalogueRoute, ModelMode};
 use super::estimate::estimate;
 use super::health::Health;
 use super::plan::{Plan, Target};
-use super::slug::ModelSlug;
 use crate::auth::{Identity, PlatformScope, SweeperScope};
 use crate::billing::BillingOptions;
 use crate::call::{InferenceRequest, Operation};
 use crate::clock::{Clock, Timestamp};
 use crate::id::PlatformId;
 use crate::llm_configs::{LlmConfig, config_place};
-use crate::provider::{Credential, Providers, Support};
+use crate::model_routes::Overrides;
+use crate::provider::{Credential, Providers, Registered, Support};
 use crate::revisions::{Revision, Revisions};
 use crate::secrets::SecretCipher;
-use crate::store::{LlmConfigStore, PriceStore, StoreError};
+use crate::store::{LlmConfigStore, ModelRouteStore, PriceStore, StoreError};
 
 const PLATFORMS_MAX: u64 = 10_000;
 const FRESH_FOR: Duration = Duration::from_secs(60);
@@ -41,38 +41,34 @@ struct Inner {
     reading_prices: tokio::sync::Mutex<()>,
     providers: Providers,
     configs: Arc<dyn LlmConfigStore>,
+    overrides: Arc<dyn ModelRouteStore>,
     cipher: Arc<dyn SecretCipher>,
     clock: Arc<dyn Clock>,
     billing: BillingOptions,
     platforms: Cache<PlatformId, Entry>,
-    /// Changes of configs, by platform.
+    /// Changes of configs and overrides, by platform.
     revisions: Revisions,
     health: Health,
 }
 
 #[derive(Clone)]
 struct Entry {
-    keys: Option<Arc<[PlatformKey]>>,
+    own: Option<Arc<Own>>,
     revision: Revision,
     at: Instant,
 }
 
+/// What a platform brings to the catalogue.
+pub(super) struct Own {
+    keys: Vec<PlatformKey>,
+    pub(super) overrides: Overrides,
+}
+
 /// A platform's provider key, opened.
-struct PlatformKey {
+pub(super) struct PlatformKey {
     config: LlmConfig,
     /// `None` when it cannot be opened any more.
     credential: Option<Credential>,
-}
-
-/// A model that a platform can use, for lists.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListedModel {
-    /// What requests call it.
-    pub slug: ModelSlug,
-    /// When it came out.
-    pub released: Timestamp,
-    /// The provider that is tried first.
-    pub owned_by: super::ProviderSlug,
 }
 
 // === impl Router ===
@@ -82,6 +78,7 @@ impl Router {
         catalogue: Catalogue,
         providers: Providers,
         configs: Arc<dyn LlmConfigStore>,
+        overrides: Arc<dyn ModelRouteStore>,
         cipher: Arc<dyn SecretCipher>,
         clock: Arc<dyn Clock>,
         billing: BillingOptions,
@@ -92,6 +89,7 @@ impl Router {
             reading_prices: tokio::sync::Mutex::default(),
             providers,
             configs,
+            overrides,
             cipher,
             clock,
             billing,
@@ -120,6 +118,16 @@ impl Router {
         Ok(())
     }
 
+    /// The gateway's time.
+    pub(super) fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    /// The adapter of a provider.
+    pub(super) fn registered(&self, provider: &super::ProviderSlug) -> Option<&Registered> {
+        self.0.providers.find(provider)
+    }
+
     /// How the targets are.
     pub(crate) fn health(&self) -> &Health {
         &self.0.health
@@ -139,11 +147,12 @@ impl Router {
         let (Some(scope), Some(profile)) = (identity.platform(), identity.profile()) else {
             return Err(not_found());
         };
-        let model = catalogue.model(request.model()).ok_or_else(not_found)?;
+        let own = self.own(scope).await?;
+        let model = own.overrides.model(&catalogue, request.model());
+        let model = model.ok_or_else(not_found)?;
         serves(model, request)?;
-        let keys = self.keys(scope).await?;
         let now = self.0.clock.now();
-        let mut candidates = self.candidates(model, &keys, request.operation().ability());
+        let mut candidates = self.candidates(model, &own, request.operation().ability());
         if candidates.is_empty() {
             return Err(not_found());
         }
@@ -184,45 +193,12 @@ impl Router {
         Ok(Plan { targets, estimate })
     }
 
-    /// The models that the platform can use, by slug; aliases are entries of their own.
-    ///
-    /// # Errors
-    /// When the platform's configs cannot be read.
-    pub async fn models(&self, scope: &PlatformScope) -> Result<Vec<ListedModel>, StoreError> {
-        let catalogue = self.catalogue();
-        let keys = self.keys(scope).await?;
-        let now = self.0.clock.now();
-        let mut listed: Vec<_> = catalogue
-            .models()
-            .filter_map(|model| self.listed(model, &keys, now))
-            .collect();
-        listed.sort_by(|a, b| a.slug.cmp(&b.slug));
-        Ok(listed)
-    }
-
-    /// One model by slug or alias, if the platform can use it. An answer carries the name that was asked for.
-    ///
-    /// # Errors
-    /// [`PlanError::ModelNotFound`]; or when the platform's configs cannot be read.
-    pub async fn model(&self, scope: &PlatformScope, name: &str) -> Result<ListedModel, PlanError> {
-        let catalogue = self.catalogue();
-        let keys = self.keys(scope).await?;
-        let listed = catalogue
-            .model(name)
-            .and_then(|model| self.listed(model, &keys, self.0.clock.now()));
-        let slug = name.parse::<ModelSlug>().ok();
-        match (listed, slug) {
-            (Some(listed), Some(slug)) => Ok(ListedModel { slug, ..listed }),
-            _ => Err(self.not_found(&catalogue, name)),
-        }
-    }
-
     /// Whether an adapter speaks for the provider.
     pub(crate) fn serves(&self, provider: &super::ProviderSlug) -> bool {
         self.0.providers.find(provider).is_some()
     }
 
-    /// The platform's configs have changed.
+    /// The platform's configs or overrides have changed.
     pub(crate) fn forget(&self, platform: PlatformId) {
         self.0.revisions.bump(&platform);
     }
@@ -232,38 +208,20 @@ impl Router {
         self.0.revisions.bump_all();
     }
 
-    fn listed(
-        &self,
-        model: &CatalogueModel,
-        keys: &[PlatformKey],
-        now: Timestamp,
-    ) -> Option<ListedModel> {
-        let operation = match model.mode {
-            ModelMode::Chat => Operation::ChatCompletions,
-            ModelMode::Embedding => Operation::Embeddings,
-        };
-        let usable = |c: &Candidate<'_>| !c.is_sealed() && !c.route.prices_at(now).is_empty();
-        let mut candidates = self.candidates(model, keys, operation);
-        candidates.retain(usable);
-        let first = candidates
-            .iter()
-            .min_by_key(|candidate| candidate.order())?;
-        let owned_by = first.route.provider.clone();
-        Some(ListedModel {
-            slug: model.slug.clone(),
-            released: model.released,
-            owned_by,
-        })
-    }
-
-    fn candidates<'a>(
+    pub(super) fn candidates<'a>(
         &self,
         model: &'a CatalogueModel,
-        keys: &'a [PlatformKey],
+        own: &'a Own,
         operation: Operation,
     ) -> Vec<Candidate<'a>> {
         let mut candidates = Vec::new();
+        if !own.overrides.enables(model) {
+            return candidates;
+        }
         for route in &model.routes {
+            if !own.overrides.enables_route(model, route) {
+                continue;
+            }
             let Some(registered) = self.0.providers.find(&route.provider) else {
                 continue;
             };
@@ -273,20 +231,18 @@ impl Router {
             {
                 continue;
             }
+            let priority = own.overrides.priority(model, route);
             if !registered.needs_credential {
-                candidates.push(Candidate { route, key: None });
+                candidates.push(Candidate {
+                    route,
+                    priority,
+                    key: None,
+                });
                 continue;
             }
-            let serves = |key: &&PlatformKey| {
-                key.config.provider == route.provider
-                    && key
-                        .config
-                        .models
-                        .as_ref()
-                        .is_none_or(|models| models.contains(&model.slug))
-            };
-            candidates.extend(keys.iter().filter(serves).map(|key| Candidate {
+            candidates.extend(own.keys_for(model, route).map(|key| Candidate {
                 route,
+                priority,
                 key: Some(key),
             }));
         }
@@ -322,36 +278,32 @@ impl Router {
         })
     }
 
-    async fn keys(&self, scope: &PlatformScope) -> Result<Arc<[PlatformKey]>, StoreError> {
+    pub(super) async fn own(&self, scope: &PlatformScope) -> Result<Arc<Own>, StoreError> {
         let inner = &self.0;
         let id = scope.platform_id();
         let stale = |entry: &Entry| {
-            entry.keys.is_none()
+            entry.own.is_none()
                 || entry.at.elapsed() > FRESH_FOR
                 || inner.revisions.changed_since(&id, entry.revision)
         };
         if let Some(entry) = inner.platforms.get(&id).await
-            && let Some(keys) = &entry.keys
+            && let Some(own) = &entry.own
             && !stale(&entry)
         {
-            return Ok(keys.clone());
+            return Ok(own.clone());
         }
         let mut failure = None;
         let load = async {
             let revision = inner.revisions.begin();
-            let keys = match inner.configs.active(scope).await {
-                Ok(rows) => Some(
-                    rows.into_iter()
-                        .map(|(config, secret)| inner.open(config, &secret.0))
-                        .collect(),
-                ),
+            let own = match inner.read_own(scope).await {
+                Ok(own) => Some(Arc::new(own)),
                 Err(error) => {
                     failure = Some(error);
                     None
                 }
             };
             Entry {
-                keys,
+                own,
                 revision,
                 at: Instant::now(),
             }
@@ -362,8 +314,8 @@ impl Router {
             .or_insert_with_if(load, |entry| stale(entry))
             .await
             .into_value();
-        match (entry.keys, failure) {
-            (Some(keys), _) => Ok(keys),
+        match (entry.own, failure) {
+            (Some(own), _) => Ok(own),
             (None, Some(error)) => Err(error),
             (None, None) => Err(StoreError::unavailable(
                 "the look-up of provider keys failed",
@@ -371,7 +323,7 @@ impl Router {
         }
     }
 
-    fn not_found(&self, catalogue: &Catalogue, asked: &str) -> PlanError {
+    pub(super) fn not_found(&self, catalogue: &Catalogue, asked: &str) -> PlanError {
         let nearest = catalogue
             .models()
             .map(|model| (distance(asked, model.slug.as_str()), &model.slug))
@@ -386,6 +338,17 @@ impl Router {
 }
 
 impl Inner {
+    async fn read_own(&self, scope: &PlatformScope) -> Result<Own, StoreError> {
+        let rows = self.configs.active(scope).await?;
+        let keys = rows.into_iter();
+        Ok(Own {
+            overrides: Overrides::new(self.overrides.overrides(scope).await?),
+            keys: keys
+                .map(|(config, secret)| self.open(config, &secret.0))
+                .collect(),
+        })
+    }
+
     fn open(&self, config: LlmConfig, sealed: &[u8]) -> PlatformKey {
         let opened = self.cipher.open(config_place(config.id), sealed);
         if opened.is_err() {
@@ -406,16 +369,38 @@ impl std::fmt::Debug for Router {
     }
 }
 
-struct Candidate<'a> {
-    route: &'a CatalogueRoute,
+// === impl Own ===
+
+impl Own {
+    /// The keys with which the platform may call a route of the model.
+    pub(super) fn keys_for<'a>(
+        &'a self,
+        model: &'a CatalogueModel,
+        route: &'a CatalogueRoute,
+    ) -> impl Iterator<Item = &'a PlatformKey> {
+        self.keys.iter().filter(|key| {
+            let models = key.config.models.as_ref();
+            key.config.provider == route.provider
+                && models.is_none_or(|models| models.contains(&model.slug))
+        })
+    }
+}
+
+pub(super) struct Candidate<'a> {
+    pub(super) route: &'a CatalogueRoute,
+    /// What the platform set for the route.
+    priority: Option<u16>,
     key: Option<&'a PlatformKey>,
 }
 
 impl Candidate<'_> {
-    /// The platform's priority, the operator's, the default key, the oldest: lower first.
-    fn order(&self) -> (u16, u16, bool, Timestamp) {
+    /// The platform's priority of the route, which goes before all without one; that of its key, the operator's,
+    /// the default key, the oldest: lower first.
+    pub(super) fn order(&self) -> (bool, u16, u16, u16, bool, Timestamp) {
         let config = self.key.map(|key| &key.config);
         (
+            self.priority.is_none(),
+            self.priority.unwrap_or(0),
             config.map_or(0, |config| config.priority),
             self.route.priority,
             !config.is_some_and(|config| config.is_default),
@@ -423,7 +408,7 @@ impl Candidate<'_> {
         )
     }
 
-    fn is_sealed(&self) -> bool {
+    pub(super) fn is_sealed(&self) -> bool {
         self.key.is_some_and(|key| key.credential.is_none())
     }
 }

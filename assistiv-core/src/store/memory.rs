@@ -16,6 +16,7 @@ mod ledger;
 mod llm_configs;
 mod logs;
 mod low_balance;
+mod model_routes;
 mod nodes;
 mod prices;
 mod recon;
@@ -45,6 +46,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::id::{EndUserId, KeyId, LlmConfigId, PlatformId};
 use crate::keys::ApiKey;
 use crate::llm_configs::LlmConfig;
+use crate::model_routes::ModelOverride;
 use crate::prices::PriceVersion;
 use crate::tenancy::{EndUser, Platform, PlatformSlug};
 
@@ -69,6 +71,7 @@ struct State {
     keys: HashMap<KeyId, ApiKey>,
     digests: HashMap<KeyDigest, KeyId>,
     llm_configs: HashMap<LlmConfigId, (LlmConfig, StoredSecret)>,
+    model_routes: HashMap<PlatformId, Vec<ModelOverride>>,
     books: Books,
     nodes: Nodes,
     changes: Changes,
@@ -131,6 +134,7 @@ impl From<MemoryStore> for Stores {
             tenancy: store.clone(),
             keys: store.clone(),
             llm_configs: store.clone(),
+            model_routes: store.clone(),
             ledger: store.clone(),
             prices: store.clone(),
             recon: store.clone(),

@@ -29,6 +29,7 @@ mod ledger;
 mod llm_configs;
 mod logs;
 mod migrations;
+mod model_routes;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod prices;
@@ -231,6 +232,7 @@ impl SqlStore {
             tenancy: this.clone(),
             keys: this.clone(),
             llm_configs: this.clone(),
+            model_routes: this.clone(),
             ledger: this.clone(),
             prices: this.clone(),
             recon: this.clone(),

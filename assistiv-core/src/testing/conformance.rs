@@ -19,6 +19,7 @@ pub mod llm_configs;
 pub mod logs;
 pub mod low_balance;
 pub mod model;
+pub mod model_routes;
 pub mod nodes;
 pub mod periods;
 pub mod platforms;
@@ -166,6 +167,11 @@ macro_rules! store_conformance {
                     concurrent_config_updates_all_stand,
                     configs_are_listed_newest_first,
                     configs_are_filtered,
+                }
+                model_routes {
+                    overrides_are_replaced_whole,
+                    overrides_stay_on_their_platform,
+                    overrides_are_told_and_go_with_the_platform,
                 }
                 feed {
                     changes_are_told,

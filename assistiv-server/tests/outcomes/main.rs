@@ -21,6 +21,7 @@ mod hygiene;
 mod logs;
 mod messages;
 mod metrics;
+mod model_routes;
 mod money;
 mod provider_faults;
 mod quotes;

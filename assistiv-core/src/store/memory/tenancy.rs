@@ -104,6 +104,7 @@ impl TenancyStore for MemoryStore {
         state
             .llm_configs
             .retain(|_, (config, _)| config.platform_id != id);
+        state.model_routes.remove(&id);
         state.books.close_platform(id, self.now());
         state.webhooks.remove_platform(id);
         self.forget_responses(id, None);

@@ -19,6 +19,7 @@ pub mod llm_config;
 pub mod log;
 pub mod log_mark;
 pub mod log_rollup;
+pub mod model_routes;
 pub mod node;
 pub mod platform;
 pub mod price;

@@ -15,6 +15,7 @@ mod m20261123_000020_prices;
 mod m20261123_000021_rerating;
 mod m20261123_000030_responses;
 mod m20261123_000070_webhooks;
+mod m20261124_000050_model_routes;
 
 use std::collections::HashSet;
 
@@ -50,6 +51,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000021_rerating::Migration),
             Box::new(m20261123_000030_responses::Migration),
             Box::new(m20261123_000070_webhooks::Migration),
+            Box::new(m20261124_000050_model_routes::Migration),
         ]
     }
 }

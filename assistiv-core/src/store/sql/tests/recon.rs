@@ -22,6 +22,7 @@ fn reconciler(bench: &Bench) -> Reconciler {
         Catalogue::default(),
         Providers::default(),
         stores.llm_configs.clone(),
+        stores.model_routes.clone(),
         Arc::new(cipher),
         clock.clone(),
         BillingOptions::default(),
