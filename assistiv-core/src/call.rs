@@ -26,6 +26,7 @@ use crate::billing::Hold;
 use crate::error::FieldError;
 use crate::id::LogId;
 use crate::json::JsonError;
+use crate::limits::Reserved;
 use crate::routing::Plan;
 
 /// What a caller wants done.
@@ -77,6 +78,8 @@ pub struct Planned {
     pub(crate) log_id: LogId,
     pub(crate) request_id: Arc<str>,
     pub(crate) received_at: Instant,
+    /// Tokens that rate limits have counted for it.
+    pub(crate) reserved: Option<Reserved>,
 }
 
 /// A call for which money is held.

@@ -15,6 +15,7 @@ use crate::auth::AuthError;
 use crate::billing::FundError;
 use crate::call::RequestError;
 use crate::command::CommandError;
+use crate::limits::RateLimited;
 use crate::provider::ProviderError;
 use crate::responses::ResponseError;
 use crate::routing::PlanError;
@@ -33,6 +34,9 @@ pub enum Error {
     /// There is no way to serve the model.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// A rate limit stands against it.
+    #[error(transparent)]
+    RateLimited(#[from] Box<RateLimited>),
     /// Wallet or budget cannot pay.
     #[error(transparent)]
     Fund(#[from] FundError),

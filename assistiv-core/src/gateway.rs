@@ -20,6 +20,7 @@ use crate::call::Operation;
 use crate::command::Commands;
 use crate::dispatch::{CountTokens, Dispatch};
 use crate::keys::Keys;
+use crate::limits::{RateLimit, RateLimitKeeper, RateLimiter};
 use crate::llm_configs::LlmConfigs;
 use crate::logs::{LogPipeline, Logs};
 use crate::model_routes::ModelRoutes;
@@ -37,10 +38,10 @@ use crate::webhooks::Webhooks;
 /// The inference stack: a service that takes a [`crate::Call`] and gives an HTTP response.
 ///
 /// Each layer takes what the one before it makes, so the order is checked by the compiler.
-pub type Inference = Authenticate<PlanCalls<Admit<Fund<Dispatch>>>>;
+pub type Inference = Authenticate<PlanCalls<Admit<RateLimit<Fund<Dispatch>>>>>;
 
 /// The stack that counts the tokens of prompts, which is free: there is no [`Fund`] in it.
-pub type TokenCounting = Authenticate<PlanCalls<Admit<CountTokens>>>;
+pub type TokenCounting = Authenticate<PlanCalls<Admit<RateLimit<CountTokens>>>>;
 
 /// A running gateway. Cheap to clone.
 #[derive(Clone)]
@@ -51,6 +52,8 @@ pub struct Gateway {
     keys: Commands<Keys>,
     llm_configs: Commands<LlmConfigs>,
     model_routes: Commands<ModelRoutes>,
+    rate_limits: Commands<RateLimitKeeper>,
+    rate_limiter: RateLimiter,
     wallets: Commands<Wallets>,
     webhooks: Commands<Webhooks>,
     prices: Commands<PriceKeeper>,
@@ -105,6 +108,16 @@ impl Gateway {
     /// Runs commands on what platforms change of the catalogue.
     pub fn model_routes(&self) -> &Commands<ModelRoutes> {
         &self.model_routes
+    }
+
+    /// Commands on rate limits.
+    pub fn rate_limits(&self) -> &Commands<RateLimitKeeper> {
+        &self.rate_limits
+    }
+
+    /// Who may call now: for a stack of your own, with [`crate::limits::RateLimitLayer`].
+    pub fn rate_limiter(&self) -> &RateLimiter {
+        &self.rate_limiter
     }
 
     /// Commands on webhooks.
@@ -202,6 +215,7 @@ impl Gateway {
             presented: "the process itself",
         })?;
         let scope = caller(identity)?;
+        self.rate_limiter.ask(identity).await?;
         let Some(id) = wanted.end_user else {
             return self.quoter.quote(identity, wanted).await;
         };
@@ -214,10 +228,14 @@ impl Gateway {
         if !end_user.is_active {
             return Err(AuthError::EndUserDisabled.into());
         }
-        let identity = identity.on_behalf_of(id).ok_or(AuthError::WrongKeyType {
-            wanted: "a platform key",
-            presented: identity.kind().described(),
-        })?;
+        let limits = self.stores.rate_limits.end_user_rate_limits(scope, id);
+        let limits = limits.await.map_err(not_found)?;
+        let identity = identity
+            .on_behalf_of(id, limits)
+            .ok_or(AuthError::WrongKeyType {
+                wanted: "a platform key",
+                presented: identity.kind().described(),
+            })?;
         self.quoter.quote(&identity, wanted).await
     }
 

@@ -34,6 +34,7 @@ pub mod gateway;
 pub mod id;
 pub mod json;
 pub mod keys;
+pub mod limits;
 pub mod llm_configs;
 pub mod logs;
 mod metrics;

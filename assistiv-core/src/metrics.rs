@@ -74,6 +74,11 @@ pub(crate) fn outcome_was_unknown(is_applied: bool) {
     metrics::counter!("billing_unknown_outcome_total", "result" => result).increment(1);
 }
 
+/// The counters of rate limits could not be asked, or not be corrected.
+pub(crate) fn rate_counters_failed() {
+    metrics::counter!("rate_limit_counter_failures_total").increment(1);
+}
+
 /// A call cost this much more than was held for it.
 pub(crate) fn overran(by: NanoUsd) {
     metrics::counter!("billing_overruns_total").increment(1);

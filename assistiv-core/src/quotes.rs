@@ -11,6 +11,7 @@ use crate::auth::Identity;
 use crate::billing::{Billing, Estimate, FundError, Legs, Overflow, Payer, Price, Rate, Usage};
 use crate::call::{InferenceRequest, Operation};
 use crate::id::{EndUserId, LogId};
+use crate::limits::RateLimiter;
 use crate::money::{Markup, NanoUsd};
 use crate::responses::Responses;
 use crate::routing::{Plan, PlanError, Router};
@@ -79,6 +80,7 @@ pub(crate) struct Quoter {
     pub(crate) router: Router,
     pub(crate) billing: Billing,
     pub(crate) responses: Responses,
+    pub(crate) rate_limiter: RateLimiter,
 }
 
 // === impl Quoter ===
@@ -107,13 +109,16 @@ impl Quoter {
             }
             Err(error) => return Err(error.into()),
         };
+        let limited = self.rate_limiter.would_admit(identity, quote.input_tokens);
+        let limited = limited.await.err();
         let (held, refusal) = match self.hold(identity, &request, &plan.estimate).await {
             Ok(held) => (Some(held), None),
             // Nothing can be said while the books cannot be asked.
             Err(error @ FundError::Uncertain { .. }) => return Err(error.into()),
             Err(error) => (None, Some(error.into())),
         };
-        quote.refusal = refusal;
+        // In the order in which the call would be refused.
+        quote.refusal = limited.map(Error::from).or(refusal);
         let (hold, lowered_to) = match held {
             Some(held) => held,
             None => (plan.estimate.full().map_err(too_large)?, None),

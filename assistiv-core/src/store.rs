@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 pub use crate::billing::LedgerStore;
 pub use crate::events::EventStore;
+pub use crate::limits::{RateCounters, RateLimitStore};
 pub use crate::logs::LogStore;
 pub use crate::model_routes::ModelRouteStore;
 pub use crate::prices::PriceStore;
@@ -40,6 +41,10 @@ pub struct Stores {
     pub llm_configs: Arc<dyn LlmConfigStore>,
     /// What platforms change of the catalogue.
     pub model_routes: Arc<dyn ModelRouteStore>,
+    /// Rate limits that are set.
+    pub rate_limits: Arc<dyn RateLimitStore>,
+    /// What was used of rate limits.
+    pub rate_counters: Arc<dyn RateCounters>,
     /// Accounts, slots, ledger.
     pub ledger: Arc<dyn LedgerStore>,
     /// Versions of prices that operators have added.

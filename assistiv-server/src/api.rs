@@ -25,6 +25,7 @@ mod platforms;
 mod prices;
 mod query;
 mod quotes;
+mod rate_limits;
 mod refusal;
 mod transactions;
 mod unconfirmed;
@@ -114,6 +115,10 @@ fn platform_routes() -> Router<ApiState> {
             "/v1/platforms/{platform_id}/model-routes",
             get(model_routes::list).put(model_routes::replace),
         )
+        .route(
+            "/v1/platforms/{platform_id}/rate-limits",
+            get(rate_limits::read).put(rate_limits::update),
+        )
 }
 
 fn end_user_routes() -> Router<ApiState> {
@@ -135,6 +140,12 @@ fn end_user_routes() -> Router<ApiState> {
         .route(
             "/v1/platforms/{platform_id}/end-users/{end_user_id}/api-keys/{key_id}",
             delete(keys::remove_of_end_user),
+        )
+        .route(
+            "/v1/platforms/{platform_id}/end-users/{end_user_id}/rate-limits",
+            get(rate_limits::read_of_end_user)
+                .put(rate_limits::set_of_end_user)
+                .delete(rate_limits::remove_of_end_user),
         )
 }
 
@@ -253,5 +264,6 @@ fn own_routes() -> Router<ApiState> {
         .route("/v1/quotes", post(quotes::quote))
         .route("/v1/me", get(me::read))
         .route("/v1/me/budget", get(me::budget))
+        .route("/v1/me/rate-limits", get(rate_limits::own))
         .route("/v1/me/budget/transactions", get(transactions::list_own))
 }

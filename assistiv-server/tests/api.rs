@@ -26,6 +26,8 @@ mod platforms;
 mod prices;
 #[path = "api/protocol.rs"]
 mod protocol;
+#[path = "api/rate_limits.rs"]
+mod rate_limits;
 #[path = "api/refunds.rs"]
 mod refunds;
 #[path = "api/support.rs"]

@@ -149,6 +149,22 @@ async fn two_servers_serve_one_database() {
     let (_, same) = other.ask("GET", &wallet, key, &Value::Null).await;
     assert_eq!(seen["data"]["balance"], same["data"]["balance"]);
 
+    // What one limits the other limits, too, and what both let through adds up to the limit.
+    let limits = format!("/v1/platforms/{platform}/rate-limits");
+    let ten = json!({ "aggregate": { "rpd_limit": 10 } });
+    let (status, answer) = one.ask("PUT", &limits, key, &ten).await;
+    assert_eq!(status, 200, "{answer}");
+    // The other hears of it within a second.
+    sleep(Duration::from_secs(1)).await;
+    let calls = (0..30).map(|n| [&one, &other][n % 2].complete(key));
+    let statuses = futures_util::future::join_all(calls).await;
+    let count = |wanted| statuses.iter().filter(|status| **status == wanted).count();
+    assert_eq!((count(200), count(429)), (10, 20), "{statuses:?}");
+    let none = json!({ "aggregate": null });
+    let (status, answer) = one.ask("PUT", &limits, key, &none).await;
+    assert_eq!(status, 200, "{answer}");
+    sleep(Duration::from_secs(1)).await;
+
     // What one switches off the other refuses within a second.
     let user = format!("/v1/platforms/{platform}/end-users/{}", text("end_user_id"));
     let off = json!({ "is_active": false });

@@ -237,6 +237,8 @@ fn found(record: KeyRecord) -> Found {
         key,
         platform,
         end_user_is_active,
+        platform_rate_limits,
+        end_user_rate_limits,
     } = record;
     let platform_id = platform.as_ref().map(|(platform, _)| platform.id);
     let refused = |why| Found::Refused {
@@ -260,6 +262,7 @@ fn found(record: KeyRecord) -> Found {
             let profile = Arc::new(PlatformProfile {
                 settings: platform.settings,
                 wallet_account,
+                rate_limits: platform_rate_limits,
             });
             match (kind, end_user) {
                 (KeyKind::EndUser, Some(_)) if end_user_is_active != Some(true) => {
@@ -268,6 +271,7 @@ fn found(record: KeyRecord) -> Found {
                 (KeyKind::EndUser, Some(id)) => Holder::EndUser {
                     scope: EndUserScope::new(scope, id),
                     profile,
+                    rate_limits: end_user_rate_limits,
                 },
                 (KeyKind::EndUser, None) => return Found::Unknown,
                 _ => Holder::Platform { scope, profile },

@@ -9,6 +9,7 @@ use crate::auth::{
 };
 use crate::clock::Timestamp;
 use crate::id::{AccountId, EndUserId, KeyId, PlatformId};
+use crate::limits::{PlatformRateLimits, RateLimits};
 use crate::tenancy::PlatformSettings;
 
 /// What a key may do, within its kind.
@@ -49,6 +50,8 @@ pub(crate) enum Holder {
     EndUser {
         scope: EndUserScope,
         profile: Arc<PlatformProfile>,
+        /// Those of its own, which go before the platform's default.
+        rate_limits: Option<RateLimits>,
     },
 }
 
@@ -57,6 +60,7 @@ pub(crate) enum Holder {
 pub(crate) struct PlatformProfile {
     pub(crate) settings: PlatformSettings,
     pub(crate) wallet_account: AccountId,
+    pub(crate) rate_limits: PlatformRateLimits,
 }
 
 /// Who acts in a management command.
@@ -207,13 +211,18 @@ impl Identity {
     }
 
     /// The same key, as if one of its platform's end users called. `None` for whoever has no platform key.
-    pub(crate) fn on_behalf_of(&self, end_user: EndUserId) -> Option<Self> {
+    pub(crate) fn on_behalf_of(
+        &self,
+        end_user: EndUserId,
+        rate_limits: Option<RateLimits>,
+    ) -> Option<Self> {
         let Holder::Platform { scope, profile } = &self.holder else {
             return None;
         };
         let holder = Holder::EndUser {
             scope: EndUserScope::new(*scope, end_user),
             profile: profile.clone(),
+            rate_limits,
         };
         Some(Self {
             holder,
@@ -241,6 +250,25 @@ impl Identity {
             Holder::Operator(_) => None,
             Holder::Platform { profile, .. } | Holder::EndUser { profile, .. } => Some(profile),
         }
+    }
+
+    /// The rate limits that an end user has of its own.
+    pub(crate) fn own_rate_limits(&self) -> Option<RateLimits> {
+        match &self.holder {
+            Holder::EndUser { rate_limits, .. } => *rate_limits,
+            Holder::Operator(_) | Holder::Platform { .. } => None,
+        }
+    }
+
+    /// Whether anything limits the caller's rate.
+    pub(crate) fn is_rate_limited(&self) -> bool {
+        let Some(profile) = self.profile() else {
+            return false;
+        };
+        let set = &profile.rate_limits;
+        let is_end_user = self.end_user().is_some();
+        set.aggregate.is_some()
+            || is_end_user && (set.default.is_some() || self.own_rate_limits().is_some())
     }
 
     pub(crate) fn require(&self, scope: KeyScope) -> Result<(), AuthError> {

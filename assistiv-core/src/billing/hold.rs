@@ -29,6 +29,7 @@ use crate::error::Error;
 use crate::events::{OperatorEvent, operator};
 use crate::id::LogId;
 use crate::json::RawObject;
+use crate::limits::Reserved;
 use crate::logs::{CallLog, Fate};
 use crate::metrics::GateKind;
 use crate::provider::Output;
@@ -58,6 +59,8 @@ struct Held {
     meter: Meter,
     /// The call's row in the request log.
     log: Option<CallLog>,
+    /// What rate limits have counted of the call.
+    reserved: Option<Reserved>,
     accepted: bool,
     opened: bool,
     checkpoint_at: Instant,
@@ -139,6 +142,13 @@ impl Hold {
     pub(crate) fn log(&mut self, log: Option<CallLog>) {
         if let Some(held) = self.0.as_mut() {
             held.log = log;
+        }
+    }
+
+    /// Lets rate limits know what the call has used once it has ended.
+    pub(crate) fn count(&mut self, reserved: Option<Reserved>) {
+        if let Some(held) = self.0.as_mut() {
+            held.reserved = reserved;
         }
     }
 
@@ -257,6 +267,9 @@ impl Drop for Hold {
 impl Held {
     fn settle(mut self, ending: Ending) -> SettleGate {
         let bill = self.meter.bill(ending, &self.legs, self.engine.options());
+        if let (Some(reserved), Some(bill)) = (&mut self.reserved, &bill) {
+            reserved.used(bill.usage.input_total() + bill.usage.output_total());
+        }
         let fate = self
             .log
             .take()

@@ -168,6 +168,7 @@ impl Shared {
         }
         let targets = std::mem::take(&mut planned.plan.targets);
         hold.log(self.logs.call(&planned));
+        hold.count(planned.reserved.take());
         let is_rewritten = |target: &Target| {
             let provider = &target.registered.provider;
             provider.is_rewritten(&planned.request, target)

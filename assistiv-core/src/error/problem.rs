@@ -12,6 +12,7 @@ use crate::auth::AuthError;
 use crate::billing::{ActRefusal, FundError};
 use crate::call::RequestError;
 use crate::command::CommandError;
+use crate::limits::{RateLimitStatus, RateLimited};
 use crate::provider::{ProviderError, ProviderErrorKind};
 use crate::responses::ResponseError;
 use crate::routing::PlanError;
@@ -32,6 +33,8 @@ pub struct Problem {
     pub retry_after: Option<Duration>,
     /// Whether repeating the same request makes sense; `None` leaves it to the client.
     pub should_retry: Option<bool>,
+    /// What is left of rate limits.
+    pub rate_limits: Option<Box<RateLimitStatus>>,
 }
 
 /// One bad field of a request.
@@ -55,6 +58,7 @@ impl Problem {
             details: Map::new(),
             retry_after: None,
             should_retry: None,
+            rate_limits: None,
         }
     }
 
@@ -143,6 +147,7 @@ impl From<&Error> for Problem {
             Error::Auth(error) => error.into(),
             Error::Request(error) => error.into(),
             Error::Plan(error) => error.into(),
+            Error::RateLimited(error) => (&**error).into(),
             Error::Fund(error) => error.into(),
             Error::Provider(error) => error.into(),
             Error::Response(error) => error.into(),
@@ -229,6 +234,19 @@ impl From<&PlanError> for Problem {
             }
             PlanError::Store(error) => error.into(),
         }
+    }
+}
+
+impl From<&RateLimited> for Problem {
+    fn from(error: &RateLimited) -> Self {
+        let mut problem = Self::new(Reason::RATE_LIMIT_EXCEEDED, error.to_string())
+            .with_detail("limit_type", error.limit_type.as_str())
+            .with_detail("scope", error.subject.as_str())
+            .with_detail("limit", error.limit)
+            .with_detail("retry_after_seconds", error.retry_after_seconds())
+            .with_retry_after(error.retry_after);
+        problem.rate_limits = Some(Box::new(error.status));
+        problem
     }
 }
 

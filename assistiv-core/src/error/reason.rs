@@ -156,6 +156,8 @@ reasons! {
     URI_TOO_LONG = "uri_too_long", 414;
     /// Not `application/json`, or encoded.
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type", 415;
+    /// A rate limit of the end user or the platform is reached.
+    RATE_LIMIT_EXCEEDED = "rate_limit_exceeded", 429;
     /// All candidates throttle.
     PROVIDER_RATE_LIMITED = "provider_rate_limited", 429;
     /// Headers are too large or too many.

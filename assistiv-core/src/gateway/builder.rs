@@ -15,6 +15,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::command::Commands;
 use crate::dispatch::{Dispatch, DispatchOptions};
 use crate::keys::Keys;
+use crate::limits::{RateLimitKeeper, RateLimitLayer, RateLimiter};
 use crate::llm_configs::LlmConfigs;
 use crate::logs::{LogOptions, LogPipeline, Logs, Repair, maintain};
 use crate::model_routes::ModelRoutes;
@@ -235,6 +236,8 @@ impl GatewayBuilder {
             };
             runtime.spawn(courier.run(runtime.stopping()));
         }
+        let rate_limiter =
+            RateLimiter::start(stores.rate_counters.clone(), clock.clone(), &runtime);
         let cut_streams = CancellationToken::new();
         // The path of a call. Each layer stands where the type it needs is made:
         let dispatch = Dispatch::new(
@@ -251,6 +254,7 @@ impl GatewayBuilder {
             .layer(AuthenticateLayer::new(authenticator.clone())) // who asks, before anything is read
             .layer(PlanLayer::new(router.clone(), responses.clone())) // what is asked, where it may go, what it may cost
             .layer(admit.clone()) // refuse before holding money
+            .layer(RateLimitLayer::new(rate_limiter.clone())) // only what the node takes is counted
             .layer(FundLayer::new(billing.clone())) // nothing is sent without a hold
             .service(dispatch.clone());
         // Free, so that nothing is held; the places are the same ones.
@@ -258,6 +262,7 @@ impl GatewayBuilder {
             .layer(AuthenticateLayer::new(authenticator.clone()))
             .layer(PlanLayer::new(router.clone(), responses.clone()))
             .layer(admit)
+            .layer(RateLimitLayer::new(rate_limiter.clone()))
             .service(dispatch.count_tokens());
         spawn_touches(&runtime, authenticator.clone());
         let follower = Follower::new(
@@ -272,6 +277,7 @@ impl GatewayBuilder {
             router: router.clone(),
             billing: billing.clone(),
             responses: responses.clone(),
+            rate_limiter: rate_limiter.clone(),
         };
         Ok(Gateway {
             quoter,
@@ -299,6 +305,12 @@ impl GatewayBuilder {
                 store: stores.model_routes.clone(),
                 router: router.clone(),
             }),
+            rate_limits: Commands::new(RateLimitKeeper {
+                store: stores.rate_limits.clone(),
+                tenancy: stores.tenancy.clone(),
+                authenticator: authenticator.clone(),
+            }),
+            rate_limiter,
             webhooks: Commands::new(Webhooks {
                 store: stores.webhooks.clone(),
                 cipher,

@@ -79,6 +79,7 @@ where
                 log_id: LogId::new(),
                 request_id: call.request_id,
                 received_at: call.received_at,
+                reserved: None,
             };
             inner.call(planned).await
         })

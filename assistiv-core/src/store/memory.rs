@@ -19,6 +19,7 @@ mod low_balance;
 mod model_routes;
 mod nodes;
 mod prices;
+mod rate_limits;
 mod recon;
 mod refunds;
 mod responses;
@@ -45,6 +46,7 @@ use crate::auth::KeyDigest;
 use crate::clock::{Clock, Timestamp};
 use crate::id::{EndUserId, KeyId, LlmConfigId, PlatformId};
 use crate::keys::ApiKey;
+use crate::limits::{MemoryCounters, PlatformRateLimits, RateLimits};
 use crate::llm_configs::LlmConfig;
 use crate::model_routes::ModelOverride;
 use crate::prices::PriceVersion;
@@ -60,6 +62,7 @@ pub struct MemoryStore {
     changed: Arc<Notify>,
     logs: Arc<Mutex<LogBook>>,
     responses: Arc<Mutex<Shelf>>,
+    rate_counters: Arc<MemoryCounters>,
 }
 
 #[derive(Default)]
@@ -72,6 +75,8 @@ struct State {
     digests: HashMap<KeyDigest, KeyId>,
     llm_configs: HashMap<LlmConfigId, (LlmConfig, StoredSecret)>,
     model_routes: HashMap<PlatformId, Vec<ModelOverride>>,
+    platform_rate_limits: HashMap<PlatformId, PlatformRateLimits>,
+    end_user_rate_limits: HashMap<EndUserId, RateLimits>,
     books: Books,
     nodes: Nodes,
     changes: Changes,
@@ -92,6 +97,7 @@ impl MemoryStore {
             changed: Arc::default(),
             logs: Arc::default(),
             responses: Arc::default(),
+            rate_counters: Arc::default(),
         }
     }
 
@@ -135,6 +141,8 @@ impl From<MemoryStore> for Stores {
             keys: store.clone(),
             llm_configs: store.clone(),
             model_routes: store.clone(),
+            rate_limits: store.clone(),
+            rate_counters: store.rate_counters.clone(),
             ledger: store.clone(),
             prices: store.clone(),
             recon: store.clone(),

@@ -34,6 +34,9 @@ mod model_routes;
 mod postgres;
 mod prices;
 mod query;
+#[cfg(feature = "postgres")]
+mod rate_counters;
+mod rate_limits;
 mod recon;
 mod responses;
 mod retry;
@@ -63,6 +66,7 @@ pub use self::inspect::{Inspection, SchemaState};
 use self::error::failed;
 use super::{StoreError, Stores};
 use crate::clock::{Clock, Timestamp};
+use crate::limits::{MemoryCounters, RateCounters};
 
 /// Where the database is and how it is used.
 pub struct SqlOptions {
@@ -89,6 +93,8 @@ struct Inner {
     reader: DatabaseConnection,
     logs: LogDatabase,
     clock: Arc<dyn Clock>,
+    /// Where no other process counts.
+    rate_counters: Arc<MemoryCounters>,
     /// Acts that were tried again.
     retries: AtomicU64,
     /// Last, so that it is released after the connections are gone.
@@ -233,6 +239,8 @@ impl SqlStore {
             keys: this.clone(),
             llm_configs: this.clone(),
             model_routes: this.clone(),
+            rate_limits: this.clone(),
+            rate_counters: self.rate_counters(),
             ledger: this.clone(),
             prices: this.clone(),
             recon: this.clone(),
@@ -242,6 +250,15 @@ impl SqlStore {
             webhooks: this.clone(),
             changes: this,
         }
+    }
+
+    /// In the database where others count, too.
+    fn rate_counters(&self) -> Arc<dyn RateCounters> {
+        #[cfg(feature = "postgres")]
+        if self.is_shared() {
+            return Arc::new(self.clone());
+        }
+        self.0.rate_counters.clone()
     }
 
     fn now(&self) -> Timestamp {

@@ -10,6 +10,7 @@ use crate::billing::{NewBudget, NewWallet};
 use crate::clock::Timestamp;
 use crate::id::{AccountId, EndUserId, KeyId, LlmConfigId};
 use crate::keys::ApiKey;
+use crate::limits::{PlatformRateLimits, RateLimits};
 use crate::llm_configs::LlmConfig;
 use crate::routing::ProviderSlug;
 use crate::tenancy::{EndUser, EndUserRef, Platform};
@@ -94,6 +95,10 @@ pub struct KeyRecord {
     pub platform: Option<(Platform, AccountId)>,
     /// Whether its end user is active, for an end-user key.
     pub end_user_is_active: Option<bool>,
+    /// The rate limits that its platform has set.
+    pub platform_rate_limits: PlatformRateLimits,
+    /// The rate limits that its end user has of its own.
+    pub end_user_rate_limits: Option<RateLimits>,
 }
 
 /// A provider key as it is stored: sealed.

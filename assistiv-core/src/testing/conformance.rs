@@ -24,6 +24,7 @@ pub mod nodes;
 pub mod periods;
 pub mod platforms;
 pub mod prices;
+pub mod rate_limits;
 pub mod recon;
 pub mod refunds;
 pub mod responses;
@@ -172,6 +173,17 @@ macro_rules! store_conformance {
                     overrides_are_replaced_whole,
                     overrides_stay_on_their_platform,
                     overrides_are_told_and_go_with_the_platform,
+                }
+                rate_limits {
+                    limits_of_a_platform_are_changed_one_by_one,
+                    an_end_user_has_limits_of_its_own,
+                    limits_come_with_the_key,
+                    limits_stay_on_their_platform_and_are_told,
+                    windows_are_used_up_to_their_limits,
+                    all_windows_are_taken_from_or_none,
+                    concurrent_requests_never_exceed_a_limit,
+                    counts_are_corrected,
+                    old_windows_are_forgotten,
                 }
                 feed {
                     changes_are_told,

@@ -180,7 +180,7 @@ impl<'a> QuoteView<'a> {
             max_output_tokens_sent: way.and_then(|way| way.limit_sent),
             admitted: refused.is_none(),
             checks: Checks {
-                rate_limits: true,
+                rate_limits: !lacks("rate_limit_"),
                 budget: !lacks("budget_"),
                 wallet: !lacks("wallet_"),
                 price: !lacks("pricing_"),

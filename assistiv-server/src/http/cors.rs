@@ -16,7 +16,8 @@ const DEFAULT_HEADERS: &str = "Authorization, Content-Type, Idempotency-Key, X-R
 const EXPOSED: &str = "X-Request-Id, request-id, X-Assistiv-Log-Id, X-Assistiv-Provider, X-Assistiv-Overhead-Us, \
     X-Assistiv-Max-Tokens, X-Assistiv-Dropped-Params, X-Assistiv-Cost-Usd, X-Assistiv-Token-Count-Method, \
     x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, \
-    x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, Retry-After, x-should-retry, \
+    x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, \
+    x-ratelimit-limit-requests-day, x-ratelimit-remaining-requests-day, Retry-After, x-should-retry, \
     Idempotent-Replayed, WWW-Authenticate, X-Total-Count";
 
 /// Answers a preflight. `methods` are those of the route where they are known.

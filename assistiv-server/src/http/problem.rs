@@ -49,6 +49,9 @@ fn with_body(problem: &Problem, body: String) -> Response<Full<Bytes>> {
     if problem.reason.code() == Reason::INVALID_API_KEY.code() {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
+    if let Some(status) = &problem.rate_limits {
+        status.write(headers);
+    }
     if let Some(after) = problem.retry_after {
         // Whole seconds, rounded up: a client that waits shorter comes too early.
         let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);

@@ -25,6 +25,7 @@ mod model_routes;
 mod money;
 mod provider_faults;
 mod quotes;
+mod rate_limits;
 mod refusals;
 mod responses;
 mod server;

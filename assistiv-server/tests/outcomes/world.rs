@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use assistiv_core::Gateway;
 use assistiv_core::auth::{KeyKind, PresentedKey};
 use assistiv_core::billing::{BudgetOf, EntryKind, ReadBudget};
+use assistiv_core::clock::ManualClock;
 use assistiv_core::id::{EndUserId, PlatformId};
 use assistiv_core::logs::{BillingStatus, ListLogs, LogFilter};
 use assistiv_core::store::Page;
@@ -40,6 +42,8 @@ pub(crate) struct Setup {
     pub(crate) budget: Value,
     pub(crate) provider_key: &'static str,
     pub(crate) config: fn(&mut Config),
+    /// Instead of the machine's.
+    pub(crate) clock: Option<ManualClock>,
 }
 
 pub(crate) struct World {
@@ -68,6 +72,7 @@ impl Default for Setup {
             budget: json!({"max_usd": dollars(BUDGET_USD), "max_tokens": BUDGET_TOKENS}),
             provider_key: PROVIDER_KEY,
             config: |_| (),
+            clock: None,
         }
     }
 }
@@ -81,7 +86,11 @@ impl World {
         let mock = Mock::start(([127, 0, 0, 1], 0).into()).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let config = server::config(dir.path(), &mock.base_url(), setup.config);
-        let node = Node::open(&config).await.unwrap();
+        let node = match &setup.clock {
+            Some(clock) => Node::open_by(&config, Arc::new(clock.clone())).await,
+            None => Node::open(&config).await,
+        };
+        let node = node.unwrap();
         let operator = PresentedKey::generate(KeyKind::Operator).unwrap();
         node.add_operator_key(&operator).await.unwrap();
         let gateway = node.gateway().clone();
@@ -132,7 +141,7 @@ impl World {
         platform
     }
 
-    async fn make_end_user(&self, name: &str) -> Tenant {
+    pub(crate) async fn make_end_user(&self, name: &str) -> Tenant {
         let path = self.path("/end-users");
         let body = json!({"external_id": name});
         let made = self

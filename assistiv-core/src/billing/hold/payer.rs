@@ -220,6 +220,7 @@ impl Billing {
             lowered_to,
             meter,
             log: None,
+            reserved: None,
             accepted: false,
             opened: false,
             checkpoint_at: Instant::now(),

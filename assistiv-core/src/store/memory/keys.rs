@@ -184,6 +184,12 @@ impl State {
             key: key.clone(),
             platform,
             end_user_is_active: end_user.map(|user| user.is_active),
+            platform_rate_limits: key
+                .platform_id
+                .map_or_else(Default::default, |id| self.rate_limits_of(id)),
+            end_user_rate_limits: key
+                .end_user_id
+                .and_then(|id| self.end_user_rate_limits.get(&id).copied()),
         }
     }
 }

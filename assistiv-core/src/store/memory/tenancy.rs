@@ -97,6 +97,10 @@ impl TenancyStore for MemoryStore {
         let platform = state.platforms.remove(&id).ok_or(StoreError::NotFound)?;
         state.slugs.remove(&platform.slug);
         state.end_users.retain(|_, user| user.platform_id != id);
+        let users = &state.end_users;
+        state
+            .end_user_rate_limits
+            .retain(|id, _| users.contains_key(id));
         state
             .external_ids
             .retain(|(platform_id, _), _| *platform_id != id);
@@ -105,6 +109,7 @@ impl TenancyStore for MemoryStore {
             .llm_configs
             .retain(|_, (config, _)| config.platform_id != id);
         state.model_routes.remove(&id);
+        state.platform_rate_limits.remove(&id);
         state.books.close_platform(id, self.now());
         state.webhooks.remove_platform(id);
         self.forget_responses(id, None);
@@ -223,6 +228,7 @@ impl TenancyStore for MemoryStore {
         let end_user = state.end_user(scope.platform_id(), id)?.clone();
         let event = about_end_user(EventType::EndUserDeleted, &end_user, self.now());
         state.end_users.remove(&id);
+        state.end_user_rate_limits.remove(&id);
         let name = (scope.platform_id(), end_user.external_id);
         state.external_ids.remove(&name);
         state.remove_keys(|key| key.end_user_id == Some(id));

@@ -17,6 +17,7 @@ use crate::auth::{
 use crate::clock::Timestamp;
 use crate::id::{AccountId, KeyId};
 use crate::keys::ApiKey;
+use crate::limits::PlatformRateLimits;
 use crate::store::{Changed, KeyChanges, KeyFilter, KeyRecord, KeyStore, Listed, Page, StoreError};
 use crate::tenancy::EndUserRef;
 
@@ -37,6 +38,10 @@ impl KeyStore for SqlStore {
         let Some((key, platform, wallet, end_user)) = found else {
             return Ok(None);
         };
+        let platform_rate_limits = match &platform {
+            Some(platform) => platform.rate_limits()?,
+            None => PlatformRateLimits::default(),
+        };
         let platform = match (platform, wallet) {
             (Some(platform), Some(wallet)) => {
                 Some((platform.into_domain()?, AccountId(wallet.account_id)))
@@ -44,10 +49,16 @@ impl KeyStore for SqlStore {
             (None, None) => None,
             _ => return Err(corrupt("a platform without a wallet")),
         };
+        let end_user_rate_limits = match &end_user {
+            Some(end_user) => end_user.rate_limits()?,
+            None => None,
+        };
         Ok(Some(KeyRecord {
             key: key.into_domain()?,
             platform,
             end_user_is_active: end_user.map(|end_user| end_user.is_active),
+            platform_rate_limits,
+            end_user_rate_limits,
         }))
     }
 

@@ -105,6 +105,7 @@ pub(super) async fn open(
         reader,
         logs,
         clock,
+        rate_counters: Arc::default(),
         retries: AtomicU64::new(0),
         backend: Backend::Postgres(Box::new(Server {
             clock: server_clock,
@@ -133,6 +134,7 @@ pub(super) async fn open_read_only(url: &SecretString) -> Result<SqlStore, Store
             reader,
         },
         clock: Arc::new(clock.clone()),
+        rate_counters: Arc::default(),
         retries: AtomicU64::new(0),
         backend: Backend::Postgres(Box::new(Server {
             clock: Some(clock),

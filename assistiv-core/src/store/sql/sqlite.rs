@@ -56,6 +56,7 @@ pub(super) async fn open(
         reader,
         logs,
         clock: clock.unwrap_or_else(|| Arc::new(SystemClock)),
+        rate_counters: Arc::default(),
         retries: AtomicU64::new(0),
         backend: Backend::Sqlite { _lock: Some(lock) },
     })))
@@ -90,6 +91,7 @@ pub(super) async fn open_read_only(path: PathBuf) -> Result<(SqlStore, bool), St
             reader: log_reader,
         },
         clock: Arc::new(SystemClock),
+        rate_counters: Arc::default(),
         retries: AtomicU64::new(0),
         backend: Backend::Sqlite { _lock: None },
     }));

@@ -1,13 +1,15 @@
 //! `end_users`.
 
 use sea_orm::entity::prelude::*;
-use sea_orm::{QueryOrder, Set};
+use sea_orm::{NotSet, QueryOrder, Set};
 
 use super::{object_text, read_object};
 use crate::auth::PlatformScope;
 use crate::clock::Timestamp;
 use crate::id::{EndUserId, PlatformId};
+use crate::limits::RateLimits;
 use crate::store::StoreError;
+use crate::store::sql::error::corrupt;
 use crate::tenancy::{EndUser, EndUserRef};
 
 /// A row.
@@ -23,6 +25,7 @@ pub struct Model {
     pub is_active: bool,
     pub created_at: i64,
     pub updated_at: i64,
+    pub rate_limits: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
@@ -55,6 +58,13 @@ pub fn newest_first(select: Select<Entity>) -> Select<Entity> {
 }
 
 impl Model {
+    /// The end user's own limits.
+    pub fn rate_limits(&self) -> Result<Option<RateLimits>, StoreError> {
+        let own = self.rate_limits.as_deref().map(serde_json::from_str);
+        own.transpose()
+            .map_err(|_| corrupt("end_users.rate_limits"))
+    }
+
     /// The row as an end user.
     pub fn into_domain(self) -> Result<EndUser, StoreError> {
         Ok(EndUser {
@@ -81,5 +91,6 @@ pub fn row(scope: &PlatformScope, end_user: &EndUser) -> Result<ActiveModel, Sto
         is_active: Set(end_user.is_active),
         created_at: Set(end_user.created_at.as_micros()),
         updated_at: Set(end_user.updated_at.as_micros()),
+        rate_limits: NotSet,
     })
 }

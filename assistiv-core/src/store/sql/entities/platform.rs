@@ -1,12 +1,13 @@
 //! `platforms`.
 
 use sea_orm::entity::prelude::*;
-use sea_orm::{QueryOrder, Set};
+use sea_orm::{NotSet, QueryOrder, Set};
 
 use super::{object_text, read_object};
 use crate::auth::{OperatorScope, PlatformScope};
 use crate::clock::Timestamp;
 use crate::id::PlatformId;
+use crate::limits::PlatformRateLimits;
 use crate::store::StoreError;
 use crate::store::sql::error::corrupt;
 use crate::tenancy::{Platform, PlatformSettings};
@@ -23,6 +24,7 @@ pub struct Model {
     pub is_active: bool,
     pub created_at: i64,
     pub updated_at: i64,
+    pub rate_limits: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
@@ -50,6 +52,15 @@ impl Entity {
 }
 
 impl Model {
+    /// What the platform has set.
+    pub fn rate_limits(&self) -> Result<PlatformRateLimits, StoreError> {
+        let set = self.rate_limits.as_deref().map(serde_json::from_str);
+        let set = set.transpose();
+        Ok(set
+            .map_err(|_| corrupt("platforms.rate_limits"))?
+            .unwrap_or_default())
+    }
+
     /// The row as a platform.
     pub fn into_domain(self) -> Result<Platform, StoreError> {
         Ok(Platform {
@@ -77,5 +88,6 @@ pub fn row(platform: &Platform) -> Result<ActiveModel, StoreError> {
         is_active: Set(platform.is_active),
         created_at: Set(platform.created_at.as_micros()),
         updated_at: Set(platform.updated_at.as_micros()),
+        rate_limits: NotSet,
     })
 }
