@@ -2,7 +2,11 @@
 
 mod commands;
 
-pub use commands::{CreateKey, DeleteKey, IssuedKey, Issuer, KeyOwner, Keys, ListKeys, UpdateKey};
+pub use commands::{
+    CreateKey, DeleteKey, IssuedKey, Issuer, KeyOwner, Keys, ListKeys, RotateKeys, UpdateKey,
+};
+
+use std::time::Duration;
 
 use crate::auth::{KeyDigest, KeyKind, KeyScopes};
 use crate::clock::Timestamp;
@@ -35,4 +39,20 @@ pub struct ApiKey {
     pub expires_at: Option<Timestamp>,
     /// When it was made.
     pub created_at: Timestamp,
+}
+
+// === impl ApiKey ===
+
+impl ApiKey {
+    /// Takes the key out of use: at once without `grace`, else when it is over. It never works longer than it would
+    /// have.
+    pub fn retire(&mut self, now: Timestamp, grace: Duration) {
+        if grace.is_zero() {
+            self.is_active = false;
+            return;
+        }
+        let grace = i64::try_from(grace.as_micros()).unwrap_or(i64::MAX);
+        let over = Timestamp::from_micros(now.as_micros().saturating_add(grace));
+        self.expires_at = Some(self.expires_at.map_or(over, |at| at.min(over)));
+    }
 }

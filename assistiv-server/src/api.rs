@@ -20,6 +20,7 @@ mod llm_configs;
 mod logs;
 mod me;
 mod model_routes;
+mod modules;
 mod path;
 mod platforms;
 mod prices;
@@ -37,7 +38,7 @@ use std::sync::Arc;
 use assistiv_core::Gateway;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{delete, get, patch, post};
+use axum::routing::{delete, get, patch, post, put};
 
 use crate::http::body::BodyLimits;
 
@@ -67,6 +68,7 @@ pub fn router(state: ApiState) -> Router {
         .merge(own_routes())
         .merge(log_routes())
         .merge(webhook_routes())
+        .merge(module_routes())
         .route("/docs/errors", get(docs::errors))
         .fallback(refusal::unknown_path)
         .method_not_allowed_fallback(refusal::wrong_method)
@@ -136,6 +138,10 @@ fn end_user_routes() -> Router<ApiState> {
         .route(
             "/v1/platforms/{platform_id}/end-users/{end_user_id}/api-keys",
             get(keys::list_of_end_user).post(keys::create_for_end_user),
+        )
+        .route(
+            "/v1/platforms/{platform_id}/end-users/{end_user_id}/api-keys/rotate",
+            post(keys::rotate_of_end_user),
         )
         .route(
             "/v1/platforms/{platform_id}/end-users/{end_user_id}/api-keys/{key_id}",
@@ -256,6 +262,32 @@ fn webhook_routes() -> Router<ApiState> {
         .route(
             "/v1/platforms/{platform_id}/webhooks/{webhook_id}/deliveries/{delivery_id}/replay",
             post(webhooks::replay),
+        )
+}
+
+/// What is switched off.
+fn module_routes() -> Router<ApiState> {
+    Router::new()
+        .route(
+            "/v1/platforms/{platform_id}/skills/search",
+            post(modules::skills),
+        )
+        .route("/v1/platforms/{platform_id}/skills", post(modules::skills))
+        .route(
+            "/v1/platforms/{platform_id}/skills/{skill_id}",
+            get(modules::skills).delete(modules::skills),
+        )
+        .route(
+            "/v1/platforms/{platform_id}/skills/{skill_id}/reviews",
+            post(modules::skills),
+        )
+        .route("/v1/capabilities", get(modules::capabilities))
+        .route("/v1/capabilities/{slug}", get(modules::capability))
+        .route("/v1/capabilities/search", post(modules::run_capability))
+        .route("/v1/capabilities/run", post(modules::run_capability))
+        .route(
+            "/v1/admin/platforms/{platform_id}/capability-policy",
+            put(modules::capability_policy),
         )
 }
 

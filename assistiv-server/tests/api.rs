@@ -20,6 +20,8 @@ mod keys;
 mod llm_configs;
 #[path = "api/me.rs"]
 mod me;
+#[path = "api/modules.rs"]
+mod modules;
 #[path = "api/platforms.rs"]
 mod platforms;
 #[path = "api/prices.rs"]

@@ -98,6 +98,8 @@ reasons! {
     ORIGIN_NOT_ALLOWED = "origin_not_allowed", 403;
     /// The provider does not take base URLs of platforms.
     BASE_URL_NOT_ALLOWED = "base_url_not_allowed", 403;
+    /// The module is switched off.
+    FEATURE_DISABLED = "feature_disabled", 403;
     /// No such route or object.
     NOT_FOUND = "not_found", 404;
     /// The model is unknown or not usable on this platform.
@@ -114,6 +116,8 @@ reasons! {
     WEBHOOK_NOT_FOUND = "webhook_not_found", 404;
     /// No such stored response of this caller.
     RESPONSE_NOT_FOUND = "response_not_found", 404;
+    /// No such capability.
+    CAPABILITY_NOT_FOUND = "capability_not_found", 404;
     /// No such entry of a wallet or budget.
     TRANSACTION_NOT_FOUND = "transaction_not_found", 404;
     /// The path takes other methods.

@@ -1,6 +1,7 @@
 //! Commands on API keys.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::ApiKey;
 use crate::auth::{
@@ -17,6 +18,7 @@ use crate::tenancy::commands::platforms::generate;
 
 const NAME_MAX: usize = 100;
 const PLATFORM_KEYS_MAX: u32 = 50;
+const GRACE_MAX: Duration = Duration::from_hours(24);
 
 /// The domain of API keys.
 pub struct Keys {
@@ -54,7 +56,16 @@ pub struct CreateKey {
     pub expires_at: Option<Timestamp>,
 }
 
-/// What [`CreateKey`] made.
+/// Issues a key of an end user and takes all its others out of use.
+#[derive(Clone, Debug)]
+pub struct RotateKeys {
+    /// What the new key is; it must be an end user's.
+    pub new: CreateKey,
+    /// How long the others still work: up to a day, and not longer than they would have.
+    pub grace: Duration,
+}
+
+/// What [`CreateKey`] or [`RotateKeys`] made.
 #[derive(Debug)]
 pub struct IssuedKey {
     /// The key's record.
@@ -113,6 +124,59 @@ impl Command<Keys> for CreateKey {
     type Output = IssuedKey;
 
     async fn run(self, domain: &Keys, issuer: Issuer) -> Result<IssuedKey, CommandError> {
+        let active_max = self.owner.active_keys_max();
+        let issued = self.prepare(domain, &issuer).await?;
+        let key = issued.key.clone();
+        let created = domain.stores.keys.create(&issuer.scope, key, active_max);
+        created
+            .await
+            .map_err(|error| key_limit(error, active_max))?;
+        Ok(issued)
+    }
+}
+
+impl Command<Keys> for RotateKeys {
+    const NAME: &'static str = "rotate_keys";
+    type Authority = Issuer;
+    type Output = IssuedKey;
+
+    async fn run(self, domain: &Keys, issuer: Issuer) -> Result<IssuedKey, CommandError> {
+        let is_too_long = self.grace > GRACE_MAX;
+        all_valid(is_too_long.then(|| FieldError {
+            param: "grace_seconds".to_owned(),
+            message: format!("must be at most {}", GRACE_MAX.as_secs()),
+        }))?;
+        let active_max = self.new.owner.active_keys_max();
+        let issued = self.new.prepare(domain, &issuer).await?;
+        let key = issued.key.clone();
+        let rotated = domain
+            .stores
+            .keys
+            .rotate(&issuer.scope, key, self.grace, active_max);
+        rotated
+            .await
+            .map_err(|error| key_limit(error, active_max))?;
+        domain.authenticator.forget(issuer.scope.platform_id());
+        Ok(issued)
+    }
+}
+
+// === impl KeyOwner ===
+
+impl KeyOwner {
+    fn active_keys_max(&self) -> u32 {
+        match self {
+            Self::Platform => PLATFORM_KEYS_MAX,
+            Self::EndUser(_) => ACTIVE_KEYS_MAX,
+        }
+    }
+}
+
+// === impl CreateKey ===
+
+impl CreateKey {
+    /// The key, checked and made, and not stored yet.
+    async fn prepare(self, domain: &Keys, issuer: &Issuer) -> Result<IssuedKey, CommandError> {
         let now = domain.clock.now();
         let kind = match self.owner {
             KeyOwner::Platform => KeyKind::Platform,
@@ -138,8 +202,8 @@ impl Command<Keys> for CreateKey {
         ];
         all_valid(errors.into_iter().flatten())?;
         check_covered(kind, &issuer.grantable, &scopes)?;
-        let (end_user_id, active_max) = match &self.owner {
-            KeyOwner::Platform => (None, PLATFORM_KEYS_MAX),
+        let end_user_id = match &self.owner {
+            KeyOwner::Platform => None,
             KeyOwner::EndUser(end_user) => {
                 let user = domain
                     .stores
@@ -153,7 +217,7 @@ impl Command<Keys> for CreateKey {
                         "this end user is disabled",
                     ));
                 }
-                (Some(user.id), ACTIVE_KEYS_MAX)
+                Some(user.id)
             }
         };
         let raw_key = generate(kind)?;
@@ -171,20 +235,7 @@ impl Command<Keys> for CreateKey {
             expires_at: self.expires_at,
             created_at: now,
         };
-        match domain
-            .stores
-            .keys
-            .create(&issuer.scope, key.clone(), active_max)
-            .await
-        {
-            Err(StoreError::Conflict(_)) => {
-                let message =
-                    format!("at most {active_max} active keys are allowed; revoke one first");
-                Err(CommandError::refused(Reason::KEY_LIMIT_REACHED, message))
-            }
-            Err(error) => Err(not_found(error)),
-            Ok(()) => Ok(IssuedKey { key, raw_key }),
-        }
+        Ok(IssuedKey { key, raw_key })
     }
 }
 
@@ -300,6 +351,16 @@ fn check_covered(
         required: missing.unwrap_or(KeyScope::Management),
     }
     .into())
+}
+
+fn key_limit(error: StoreError, active_max: u32) -> CommandError {
+    match error {
+        StoreError::Conflict(_) => CommandError::refused(
+            Reason::KEY_LIMIT_REACHED,
+            format!("at most {active_max} active keys are allowed; revoke one first"),
+        ),
+        other => not_found(other),
+    }
 }
 
 fn key_not_found(error: StoreError) -> CommandError {

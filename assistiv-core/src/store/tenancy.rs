@@ -1,5 +1,7 @@
 //! What a backend keeps of platforms, end users, keys and LLM configs.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use super::{
@@ -225,6 +227,20 @@ pub trait KeyStore: Send + Sync + 'static {
         &self,
         scope: &PlatformScope,
         key: ApiKey,
+        active_max: u32,
+    ) -> Result<(), StoreError>;
+
+    /// Adds an end-user key and takes the user's others out of use, in one act: at once without `grace`, else when
+    /// it is over. A key that would have expired before expires as it would have.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] (`key limit`) when `active_max` keys would go on working; [`StoreError::NotFound`]
+    /// when the end user is not the platform's.
+    async fn rotate(
+        &self,
+        scope: &PlatformScope,
+        key: ApiKey,
+        grace: Duration,
         active_max: u32,
     ) -> Result<(), StoreError>;
 

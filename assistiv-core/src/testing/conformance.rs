@@ -151,6 +151,7 @@ macro_rules! store_conformance {
                     use_is_stamped,
                     the_key_limit_holds_for_each_holder,
                     the_key_limit_holds_at_once,
+                    a_new_key_takes_the_place_of_others,
                     the_last_managing_key_stays,
                     two_managing_keys_do_not_go_at_once,
                     keys_are_listed_by_holder,

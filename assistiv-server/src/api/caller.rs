@@ -1,6 +1,6 @@
 //! Who asks: extractors that prove an authority before anything else of a request is looked at.
 
-use assistiv_core::auth::{AuthError, PresentedKey, Principal};
+use assistiv_core::auth::{AuthError, KeyKind, KeyScope, PresentedKey, Principal};
 use assistiv_core::error::Reason;
 use assistiv_core::id::PlatformId;
 use axum::extract::FromRequestParts;
@@ -25,6 +25,15 @@ pub(super) struct OnPlatform {
 /// Whoever has a key; what is asked says what the key must be.
 pub(super) struct Caller(pub(super) Principal);
 
+/// Whoever belongs to the platform that the path names: one of its keys, an end user's, or an operator.
+pub(super) struct Member;
+
+/// A platform or an end user that may make calls.
+pub(super) struct Holder;
+
+/// An end user that may make calls.
+pub(super) struct OwnCaller;
+
 /// An operator.
 pub(super) struct Operator(pub(super) Principal);
 
@@ -44,6 +53,42 @@ impl FromRequestParts<ApiState> for Caller {
         let principal = authenticate(&parts.headers, state).await?;
         check_header(&parts.headers, &principal, None)?;
         Ok(Self(principal))
+    }
+}
+
+impl FromRequestParts<ApiState> for Member {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Refusal> {
+        let principal = authenticate(&parts.headers, state).await?;
+        let text = path::segment(parts, "platform_id").await;
+        match own_platform(&principal).map(|id| id.to_string()) {
+            None => principal.operate().map(drop)?,
+            own if own == text => {}
+            Some(_) => return Err(AuthError::OtherPlatform.into()),
+        }
+        check_header(&parts.headers, &principal, text.as_deref())?;
+        Ok(Self)
+    }
+}
+
+impl FromRequestParts<ApiState> for Holder {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Refusal> {
+        let Caller(principal) = Caller::from_request_parts(parts, state).await?;
+        may_call(&principal, |kind| kind != KeyKind::Operator)?;
+        Ok(Self)
+    }
+}
+
+impl FromRequestParts<ApiState> for OwnCaller {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Refusal> {
+        let Caller(principal) = Caller::from_request_parts(parts, state).await?;
+        may_call(&principal, |kind| kind == KeyKind::EndUser)?;
+        Ok(Self)
     }
 }
 
@@ -98,6 +143,29 @@ impl FromRequestParts<ApiState> for OwnUser {
         principal.own()?;
         check_header(&parts.headers, &principal, None)?;
         Ok(Self(principal))
+    }
+}
+
+fn may_call(principal: &Principal, fits: impl Fn(KeyKind) -> bool) -> Result<(), AuthError> {
+    let identity = principal.identity().ok_or(AuthError::MissingKey)?;
+    if !fits(identity.kind()) {
+        return Err(AuthError::WrongKeyType {
+            wanted: match fits(KeyKind::Platform) {
+                true => "an end-user or platform key",
+                false => "an end-user key",
+            },
+            presented: identity.kind().described(),
+        });
+    }
+    if identity
+        .scopes()
+        .allow(identity.kind(), KeyScope::Inference)
+    {
+        Ok(())
+    } else {
+        Err(AuthError::InsufficientScope {
+            required: KeyScope::Inference,
+        })
     }
 }
 

@@ -1,9 +1,13 @@
 //! API keys (`docs/api-design.md`).
 
+use std::time::Duration;
+
 use assistiv_core::auth::{KeyKind, PresentedKey};
 use assistiv_core::clock::Timestamp;
 use assistiv_core::id::{EndUserId, KeyId, PlatformId};
-use assistiv_core::keys::{ApiKey, CreateKey, DeleteKey, KeyOwner, ListKeys, UpdateKey};
+use assistiv_core::keys::{
+    ApiKey, CreateKey, DeleteKey, IssuedKey, KeyOwner, ListKeys, RotateKeys, UpdateKey,
+};
 use assistiv_core::store::KeyFilter;
 use assistiv_core::tenancy::EndUserRef;
 use axum::extract::State;
@@ -174,21 +178,19 @@ pub(super) async fn create_for_end_user(
     create_for(state, on, KeyOwner::EndUser(end_user), form).await
 }
 
-async fn create_for(
+/// `POST …/end-users/{endUserId}/api-keys/rotate`
+pub(super) async fn rotate_of_end_user(
     State(state): State<ApiState>,
     on: OnPlatform,
-    owner: KeyOwner,
-    mut form: Form,
+    Named(end_user): Named<EndUserRef>,
+    OptionalForm(mut form): OptionalForm,
 ) -> Handled {
-    let name = form.optional("name", field::text(100));
-    let scopes = form.optional("scopes", field::scopes);
-    let expires_at = form.optional("expires_at", field::parsed);
+    let grace = form.optional("grace_seconds", field::integer(0, 86_400));
+    let new = new_key(&mut form, KeyOwner::EndUser(end_user));
     let command = form.build(|| {
-        Some(CreateKey {
-            owner,
-            name,
-            scopes,
-            expires_at,
+        Some(RotateKeys {
+            new,
+            grace: Duration::from_secs(grace.unwrap_or_default().unsigned_abs()),
         })
     })?;
     let issued = state
@@ -196,6 +198,35 @@ async fn create_for(
         .keys()
         .run(&on.principal, on.platform, command)
         .await?;
+    shown_once(&issued)
+}
+
+async fn create_for(
+    State(state): State<ApiState>,
+    on: OnPlatform,
+    owner: KeyOwner,
+    mut form: Form,
+) -> Handled {
+    let new = new_key(&mut form, owner);
+    let command = form.build(|| Some(new))?;
+    let issued = state
+        .gateway
+        .keys()
+        .run(&on.principal, on.platform, command)
+        .await?;
+    shown_once(&issued)
+}
+
+fn new_key(form: &mut Form, owner: KeyOwner) -> CreateKey {
+    CreateKey {
+        owner,
+        name: form.optional("name", field::text(100)),
+        scopes: form.optional("scopes", field::scopes),
+        expires_at: form.optional("expires_at", field::parsed),
+    }
+}
+
+fn shown_once(issued: &IssuedKey) -> Handled {
     let view = IssuedView {
         key: KeyView::of(&issued.key),
         raw_key: issued.raw_key.reveal(),

@@ -300,3 +300,61 @@ async fn a_revocation_beside_renames_stands() {
             .refused(401, "api_key_revoked");
     }
 }
+
+#[tokio::test]
+async fn a_new_key_takes_the_place_of_the_others() {
+    for store in STORES {
+        let app = App::new(store).await;
+        let tenant = app.tenant("Mine").await;
+        let user = app.user(&tenant, "u").await;
+        let (keys, rotate) = (
+            tenant.user_path(&user, "/api-keys"),
+            tenant.user_path(&user, "/api-keys/rotate"),
+        );
+        let scopes = json!(["inference", "self"]);
+        let body = json!({"grace_seconds": 3600, "name": "Second", "scopes": scopes});
+        let second = app.send(&tenant.key, "POST", &rotate, body).await.data(201);
+        let raw = text(&second["raw_key"]);
+        assert_eq!(
+            (&second["name"], &second["scopes"]),
+            (&json!("Second"), &scopes)
+        );
+        for key in [&user.key, &raw] {
+            app.get(key, "/v1/me").await.data(200);
+        }
+        let listed = app.get(&tenant.key, &keys).await.json();
+        let expiring = |key: &&serde_json::Value| key["expires_at"].is_string();
+        let rows = listed["data"].as_array().unwrap();
+        assert_eq!((rows.len(), rows.iter().filter(expiring).count()), (2, 1));
+
+        // Without a body nothing is left of the others.
+        let third = app
+            .send(&tenant.key, "POST", &rotate, json!({"scopes": scopes}))
+            .await
+            .data(201);
+        for key in [&user.key, &raw] {
+            app.get(key, "/v1/me").await.refused(401, "api_key_revoked");
+        }
+        app.get(&text(&third["raw_key"]), "/v1/me").await.data(200);
+
+        for bad in [json!(-1), json!(86_401), json!("1"), json!(1.5)] {
+            let answer = app
+                .send(&tenant.key, "POST", &rotate, json!({"grace_seconds": bad}))
+                .await;
+            assert_eq!(answer.bad_fields(), ["grace_seconds"]);
+        }
+        let off = json!({"is_active": false});
+        let path = tenant.user_path(&user, "");
+        app.send(&tenant.key, "PATCH", &path, off).await.data(200);
+        app.send(&tenant.key, "POST", &rotate, json!({}))
+            .await
+            .refused(403, "end_user_disabled");
+        let nobody = format!(
+            "/v1/platforms/{}/end-users/{}/api-keys/rotate",
+            tenant.id, tenant.id
+        );
+        app.send(&tenant.key, "POST", &nobody, json!({}))
+            .await
+            .refused(404, "end_user_not_found");
+    }
+}

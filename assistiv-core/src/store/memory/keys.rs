@@ -1,5 +1,7 @@
 //! API keys.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use super::{MemoryStore, State, newest_first};
@@ -57,6 +59,33 @@ impl KeyStore for MemoryStore {
         }
         state.check_digest(&key)?;
         state.insert_key(key);
+        Ok(())
+    }
+
+    async fn rotate(
+        &self,
+        scope: &PlatformScope,
+        mut key: ApiKey,
+        grace: Duration,
+        active_max: u32,
+    ) -> Result<(), StoreError> {
+        let now = self.now();
+        let platform_id = scope.platform_id();
+        let mut state = self.lock();
+        let end_user = key.end_user_id.ok_or(StoreError::NotFound)?;
+        state.end_user(platform_id, end_user)?;
+        state.check_digest(&key)?;
+        let others = |other: &&mut ApiKey| other.is_active && other.end_user_id == Some(end_user);
+        let others: Vec<_> = state.keys.values_mut().filter(others).collect();
+        if !grace.is_zero() && others.len() >= active_max as usize {
+            return Err(StoreError::Conflict("key limit"));
+        }
+        for other in others {
+            other.retire(now, grace);
+        }
+        key.platform_id = Some(platform_id);
+        state.insert_key(key);
+        self.tell(&mut state, platform_id, Changed::Holders);
         Ok(())
     }
 

@@ -1,10 +1,12 @@
 //! [`KeyStore`] in SQL.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use sea_orm::sea_query::{Cond, Expr};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait,
-    PaginatorTrait, QueryFilter, QuerySelect, Select,
+    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select,
 };
 
 use super::entities::{api_key, end_user, platform, wallet};
@@ -111,6 +113,38 @@ impl KeyStore for SqlStore {
             return Err(StoreError::Conflict("key limit"));
         }
         insert(&txn, scope, &key).await?;
+        commit(txn).await
+    }
+
+    async fn rotate(
+        &self,
+        scope: &PlatformScope,
+        key: ApiKey,
+        grace: Duration,
+        active_max: u32,
+    ) -> Result<(), StoreError> {
+        let end_user = key.end_user_id.ok_or(StoreError::NotFound)?;
+        let txn = self.begin_write().await?;
+        let holder = end_user::Entity::one_of(scope, &EndUserRef::Id(end_user)).lock_exclusive();
+        let holder = holder.one(&txn).await.map_err(failed)?;
+        holder.ok_or(StoreError::NotFound)?;
+        let others = api_key::Entity::of_end_user(scope, end_user)
+            .filter(api_key::Column::IsActive.eq(true))
+            .order_by_asc(api_key::Column::Id)
+            .lock_exclusive();
+        let others = others.all(&txn).await.map_err(failed)?;
+        if !grace.is_zero() && others.len() >= active_max as usize {
+            return Err(StoreError::Conflict("key limit"));
+        }
+        let now = self.now();
+        for other in others {
+            let mut other = other.into_domain()?;
+            other.retire(now, grace);
+            let row = api_key::row(Some(scope.platform_id()), &other);
+            row.update(&txn).await.map_err(failed)?;
+        }
+        insert(&txn, scope, &key).await?;
+        changes::tell(&txn, scope.platform_id(), Changed::Holders, now).await?;
         commit(txn).await
     }
 

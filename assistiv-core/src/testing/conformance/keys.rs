@@ -1,7 +1,10 @@
 //! API keys: found by digest, limited in number, never all gone.
 
+use std::time::Duration;
+
 use super::{assert_conflict, assert_not_found, at_once};
 use crate::auth::{KeyKind, KeyScope, KeyScopes};
+use crate::clock::Timestamp;
 use crate::id::{EndUserId, KeyId, PlatformId};
 use crate::keys::ApiKey;
 use crate::store::{KeyChanges, KeyFilter, Page, PlatformChanges, StoreError};
@@ -191,6 +194,58 @@ pub async fn the_key_limit_holds_at_once(world: &World) {
         .filter(|result| matches!(result, Err(StoreError::Conflict("key limit"))));
     assert_eq!((made, refused.count()), (4, 12));
     assert_eq!(listed(world, &acme, own_keys()).await.len(), 5);
+}
+
+/// A new key takes the place of all others of its end user: at once, or after a grace that lengthens no life.
+pub async fn a_new_key_takes_the_place_of_others(world: &World) {
+    let acme = world.tenant("acme").await;
+    let (ann, bob) = (
+        world.end_user(&acme, "ann").await,
+        world.end_user(&acme, "bob").await,
+    );
+    let keys = &world.stores.keys;
+    let at = |seconds: i64| {
+        let micros = world.now().as_micros() + seconds * 1_000_000;
+        Some(Timestamp::from_micros(micros))
+    };
+    let [first, mut brief, second, third] =
+        [(); 4].map(|()| fixtures::end_user_key(&ann, world.now()));
+    brief.expires_at = at(5);
+    for key in [&first, &brief] {
+        keys.create(&acme.scope, key.clone(), MANY).await.unwrap();
+    }
+    let read = async |key: &ApiKey| {
+        let read = keys.key(&acme.scope, key.id).await.unwrap();
+        (read.is_active, read.expires_at)
+    };
+    // Ann's first key came with her.
+    let full = keys.rotate(&acme.scope, second.clone(), Duration::from_secs(60), 3);
+    assert_conflict(full.await, "key limit");
+    assert_eq!(read(&first).await, (true, None));
+    let rotated = keys.rotate(&acme.scope, second.clone(), Duration::from_secs(60), 4);
+    rotated.await.unwrap();
+    assert_eq!(read(&first).await, (true, at(60)));
+    assert_eq!(read(&brief).await, (true, at(5)));
+    assert_eq!(read(&second).await, (true, None));
+
+    let rotated = keys.rotate(&acme.scope, third.clone(), Duration::ZERO, 1);
+    rotated.await.unwrap();
+    for key in [&first, &brief, &second] {
+        assert!(!read(key).await.0);
+    }
+    assert_eq!(read(&third).await, (true, None));
+    let of_bob = KeyFilter {
+        of_end_users: true,
+        end_user_id: Some(bob.id),
+        is_active: Some(true),
+    };
+    assert_eq!(listed(world, &acme, of_bob).await.len(), 1);
+
+    let other = world.tenant("other").await;
+    let stray = fixtures::end_user_key(&ann, world.now());
+    let stray = keys.rotate(&other.scope, stray, Duration::ZERO, MANY);
+    assert_not_found(stray.await);
+    assert!(read(&third).await.0);
 }
 
 /// The last active key that may manage the platform is neither removed nor switched off.
