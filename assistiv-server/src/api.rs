@@ -37,10 +37,13 @@ use std::sync::Arc;
 
 use assistiv_core::Gateway;
 use axum::Router;
+use axum::handler::Handler;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{delete, get, patch, post, put};
+use axum::routing::{MethodFilter, on};
 
 use crate::http::body::BodyLimits;
+use crate::reference::operations::{calls, money, operator, tenancy, traffic};
+use crate::reference::{Op, Verb};
 
 /// What the handlers work with. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -60,242 +63,210 @@ pub struct ApiState {
 /// Errors carry the [`RequestId`](crate::http::problem::RequestId) found in the request's extensions; where
 /// none is, one is generated.
 pub fn router(state: ApiState) -> Router {
-    Router::new()
-        .merge(platform_routes())
-        .merge(end_user_routes())
-        .merge(money_routes())
-        .merge(billing_routes())
-        .merge(own_routes())
-        .merge(log_routes())
-        .merge(webhook_routes())
-        .merge(module_routes())
-        .route("/docs/errors", get(docs::errors))
+    described()
+        .router
         .fallback(refusal::unknown_path)
         .method_not_allowed_fallback(refusal::wrong_method)
         .layer(from_fn_with_state(state.clone(), refusal::render))
         .with_state(state)
 }
 
-fn platform_routes() -> Router<ApiState> {
-    Router::new()
-        .route(
-            "/v1/admin/platforms",
-            get(platforms::admin_list).post(platforms::create),
+fn described() -> Routes {
+    let all = [
+        platform_routes,
+        end_user_routes,
+        money_routes,
+        billing_routes,
+        own_routes,
+        log_routes,
+        webhook_routes,
+        module_routes,
+        public_routes,
+    ];
+    all.into_iter()
+        .fold(Routes::default(), |routes, more| more(routes))
+}
+
+fn platform_routes(routes: Routes) -> Routes {
+    routes
+        .at(&operator::ADMIN_LIST_PLATFORMS, platforms::admin_list)
+        .at(&operator::ADMIN_CREATE_PLATFORM, platforms::create)
+        .at(&operator::ADMIN_READ_PLATFORM, platforms::admin_read)
+        .at(&operator::ADMIN_UPDATE_PLATFORM, platforms::admin_update)
+        .at(&operator::ADMIN_DELETE_PLATFORM, platforms::admin_remove)
+        .at(&tenancy::LIST_PLATFORMS, platforms::list)
+        .at(&tenancy::READ_PLATFORM, platforms::read)
+        .at(&tenancy::UPDATE_PLATFORM, platforms::update)
+        .at(&tenancy::DELETE_PLATFORM, platforms::remove)
+        .at(&tenancy::LIST_API_KEYS, keys::list)
+        .at(&tenancy::CREATE_API_KEY, keys::create)
+        .at(&tenancy::UPDATE_API_KEY, keys::update)
+        .at(&tenancy::DELETE_API_KEY, keys::remove)
+        .at(&tenancy::LIST_LLM_CONFIGS, llm_configs::list)
+        .at(&tenancy::CREATE_LLM_CONFIG, llm_configs::create)
+        .at(&tenancy::READ_LLM_CONFIG, llm_configs::read)
+        .at(&tenancy::UPDATE_LLM_CONFIG, llm_configs::update)
+        .at(&tenancy::DELETE_LLM_CONFIG, llm_configs::remove)
+        .at(&tenancy::LIST_MODEL_ROUTES, model_routes::list)
+        .at(&tenancy::REPLACE_MODEL_ROUTES, model_routes::replace)
+        .at(&traffic::READ_RATE_LIMITS, rate_limits::read)
+        .at(&traffic::UPDATE_RATE_LIMITS, rate_limits::update)
+}
+
+fn end_user_routes(routes: Routes) -> Routes {
+    routes
+        .at(&tenancy::LIST_END_USERS, end_users::list)
+        .at(&tenancy::CREATE_END_USER, end_users::create)
+        .at(&tenancy::READ_END_USER, end_users::read)
+        .at(&tenancy::UPDATE_END_USER, end_users::update)
+        .at(&tenancy::DELETE_END_USER, end_users::remove)
+        .at(&tenancy::LIST_END_USER_API_KEYS, keys::list_of_end_user)
+        .at(&tenancy::CREATE_END_USER_API_KEY, keys::create_for_end_user)
+        .at(&tenancy::ROTATE_END_USER_API_KEYS, keys::rotate_of_end_user)
+        .at(&tenancy::DELETE_END_USER_API_KEY, keys::remove_of_end_user)
+        .at(
+            &traffic::READ_END_USER_RATE_LIMITS,
+            rate_limits::read_of_end_user,
         )
-        .route(
-            "/v1/admin/platforms/{platform_id}",
-            get(platforms::admin_read)
-                .patch(platforms::admin_update)
-                .delete(platforms::admin_remove),
+        .at(
+            &traffic::SET_END_USER_RATE_LIMITS,
+            rate_limits::set_of_end_user,
         )
-        .route("/v1/platforms", get(platforms::list))
-        .route(
-            "/v1/platforms/{platform_id}",
-            get(platforms::read)
-                .patch(platforms::update)
-                .delete(platforms::remove),
-        )
-        .route(
-            "/v1/platforms/{platform_id}/api-keys",
-            get(keys::list).post(keys::create),
-        )
-        .route(
-            "/v1/platforms/{platform_id}/api-keys/{key_id}",
-            patch(keys::update).delete(keys::remove),
-        )
-        .route(
-            "/v1/platforms/{platform_id}/llm-configs",
-            get(llm_configs::list).post(llm_configs::create),
-        )
-        .route(
-            "/v1/platforms/{platform_id}/llm-configs/{config_id}",
-            get(llm_configs::read)
-                .patch(llm_configs::update)
-                .delete(llm_configs::remove),
-        )
-        .route(
-            "/v1/platforms/{platform_id}/model-routes",
-            get(model_routes::list).put(model_routes::replace),
-        )
-        .route(
-            "/v1/platforms/{platform_id}/rate-limits",
-            get(rate_limits::read).put(rate_limits::update),
+        .at(
+            &traffic::REMOVE_END_USER_RATE_LIMITS,
+            rate_limits::remove_of_end_user,
         )
 }
 
-fn end_user_routes() -> Router<ApiState> {
-    Router::new()
-        .route(
-            "/v1/platforms/{platform_id}/end-users",
-            get(end_users::list).post(end_users::create),
-        )
-        .route(
-            "/v1/platforms/{platform_id}/end-users/{end_user_id}",
-            get(end_users::read)
-                .patch(end_users::update)
-                .delete(end_users::remove),
-        )
-        .route(
-            "/v1/platforms/{platform_id}/end-users/{end_user_id}/api-keys",
-            get(keys::list_of_end_user).post(keys::create_for_end_user),
-        )
-        .route(
-            "/v1/platforms/{platform_id}/end-users/{end_user_id}/api-keys/rotate",
-            post(keys::rotate_of_end_user),
-        )
-        .route(
-            "/v1/platforms/{platform_id}/end-users/{end_user_id}/api-keys/{key_id}",
-            delete(keys::remove_of_end_user),
-        )
-        .route(
-            "/v1/platforms/{platform_id}/end-users/{end_user_id}/rate-limits",
-            get(rate_limits::read_of_end_user)
-                .put(rate_limits::set_of_end_user)
-                .delete(rate_limits::remove_of_end_user),
-        )
-}
-
-fn money_routes() -> Router<ApiState> {
-    Router::new()
-        .route(
-            "/v1/platforms/{platform_id}/wallet",
-            get(wallets::read).patch(wallets::update),
-        )
-        .route(
-            "/v1/platforms/{platform_id}/wallet/topup",
-            post(wallets::top_up),
-        )
-        .route(
-            "/v1/platforms/{platform_id}/end-users/{end_user_id}/wallet",
-            get(display::read)
-                .put(display::set)
-                .delete(display::remove),
-        )
-        .route(
-            "/v1/platforms/{platform_id}/end-users/{end_user_id}/wallet/topup",
-            post(display::top_up),
-        )
-        .route(
-            "/v1/platforms/{platform_id}/end-users/{end_user_id}/wallet/adjust",
-            post(display::adjust),
-        )
-        .route(
-            "/v1/platforms/{platform_id}/end-users/{end_user_id}/budget",
-            get(budgets::read)
-                .post(budgets::create)
-                .patch(budgets::update)
-                .delete(budgets::remove),
-        )
-        .route(
-            "/v1/platforms/{platform_id}/end-users/{end_user_id}/budget/topup",
-            post(budgets::top_up),
-        )
-        .route(
-            "/v1/platforms/{platform_id}/end-users/{end_user_id}/budget/debit",
-            post(budgets::debit),
-        )
-        .route(
-            "/v1/platforms/{platform_id}/wallet/transactions",
-            get(transactions::of_wallet),
-        )
-        .route(
-            "/v1/platforms/{platform_id}/end-users/{end_user_id}/budget/transactions",
-            get(transactions::of_budget),
-        )
-        .route(
-            "/v1/platforms/{platform_id}/end-users/{end_user_id}/budget/transactions/{transaction_id}/refund",
-            post(budgets::refund),
-        )
+fn money_routes(routes: Routes) -> Routes {
+    routes
+        .at(&money::READ_WALLET, wallets::read)
+        .at(&money::UPDATE_WALLET, wallets::update)
+        .at(&money::TOP_UP_WALLET, wallets::top_up)
+        .at(&money::READ_END_USER_WALLET, display::read)
+        .at(&money::SET_END_USER_WALLET, display::set)
+        .at(&money::DELETE_END_USER_WALLET, display::remove)
+        .at(&money::TOP_UP_END_USER_WALLET, display::top_up)
+        .at(&money::ADJUST_END_USER_WALLET, display::adjust)
+        .at(&money::READ_BUDGET, budgets::read)
+        .at(&money::CREATE_BUDGET, budgets::create)
+        .at(&money::UPDATE_BUDGET, budgets::update)
+        .at(&money::DELETE_BUDGET, budgets::remove)
+        .at(&money::TOP_UP_BUDGET, budgets::top_up)
+        .at(&money::DEBIT_BUDGET, budgets::debit)
+        .at(&money::LIST_WALLET_TRANSACTIONS, transactions::of_wallet)
+        .at(&money::LIST_BUDGET_TRANSACTIONS, transactions::of_budget)
+        .at(&money::REFUND_TRANSACTION, budgets::refund)
 }
 
 /// What the operator alone may do with money.
-fn billing_routes() -> Router<ApiState> {
-    Router::new()
-        .route(
-            "/v1/admin/platforms/{platform_id}/wallet/adjust",
-            post(wallets::adjust),
-        )
-        .route("/v1/admin/prices", get(prices::list).post(prices::create))
-        .route("/v1/admin/prices/rerate", post(prices::rerate))
-        .route("/v1/admin/billing/unconfirmed", get(unconfirmed::list))
-        .route(
-            "/v1/admin/billing/unconfirmed/{transaction_id}/resolve",
-            post(unconfirmed::resolve),
-        )
+fn billing_routes(routes: Routes) -> Routes {
+    routes
+        .at(&operator::ADJUST_WALLET, wallets::adjust)
+        .at(&operator::LIST_PRICES, prices::list)
+        .at(&operator::CREATE_PRICE, prices::create)
+        .at(&operator::RERATE, prices::rerate)
+        .at(&operator::LIST_UNCONFIRMED, unconfirmed::list)
+        .at(&operator::RESOLVE_UNCONFIRMED, unconfirmed::resolve)
 }
 
-fn log_routes() -> Router<ApiState> {
-    Router::new()
-        .route("/v1/platforms/{platform_id}/logs", get(logs::list))
-        .route("/v1/platforms/{platform_id}/logs/{log_id}", get(logs::read))
-        .route("/v1/platforms/{platform_id}/usage", get(logs::usage))
+fn log_routes(routes: Routes) -> Routes {
+    routes
+        .at(&traffic::LIST_LOGS, logs::list)
+        .at(&traffic::READ_LOG, logs::read)
+        .at(&traffic::READ_USAGE, logs::usage)
 }
 
-fn webhook_routes() -> Router<ApiState> {
-    Router::new()
-        .route(
-            "/v1/platforms/{platform_id}/webhooks",
-            get(webhooks::list).post(webhooks::create),
-        )
-        .route(
-            "/v1/platforms/{platform_id}/webhooks/{webhook_id}",
-            get(webhooks::read)
-                .patch(webhooks::update)
-                .delete(webhooks::remove),
-        )
-        .route(
-            "/v1/platforms/{platform_id}/webhooks/{webhook_id}/secret",
-            get(webhooks::secret),
-        )
-        .route(
-            "/v1/platforms/{platform_id}/webhooks/{webhook_id}/rotate-secret",
-            post(webhooks::rotate),
-        )
-        .route(
-            "/v1/platforms/{platform_id}/webhooks/{webhook_id}/test",
-            post(webhooks::test),
-        )
-        .route(
-            "/v1/platforms/{platform_id}/webhooks/{webhook_id}/deliveries",
-            get(webhooks::deliveries),
-        )
-        .route(
-            "/v1/platforms/{platform_id}/webhooks/{webhook_id}/deliveries/{delivery_id}/replay",
-            post(webhooks::replay),
-        )
+fn webhook_routes(routes: Routes) -> Routes {
+    routes
+        .at(&traffic::LIST_WEBHOOKS, webhooks::list)
+        .at(&traffic::CREATE_WEBHOOK, webhooks::create)
+        .at(&traffic::READ_WEBHOOK, webhooks::read)
+        .at(&traffic::UPDATE_WEBHOOK, webhooks::update)
+        .at(&traffic::DELETE_WEBHOOK, webhooks::remove)
+        .at(&traffic::READ_WEBHOOK_SECRET, webhooks::secret)
+        .at(&traffic::ROTATE_WEBHOOK_SECRET, webhooks::rotate)
+        .at(&traffic::TEST_WEBHOOK, webhooks::test)
+        .at(&traffic::LIST_WEBHOOK_DELIVERIES, webhooks::deliveries)
+        .at(&traffic::REPLAY_WEBHOOK_DELIVERY, webhooks::replay)
 }
 
 /// What is switched off.
-fn module_routes() -> Router<ApiState> {
-    Router::new()
-        .route(
-            "/v1/platforms/{platform_id}/skills/search",
-            post(modules::skills),
-        )
-        .route("/v1/platforms/{platform_id}/skills", post(modules::skills))
-        .route(
-            "/v1/platforms/{platform_id}/skills/{skill_id}",
-            get(modules::skills).delete(modules::skills),
-        )
-        .route(
-            "/v1/platforms/{platform_id}/skills/{skill_id}/reviews",
-            post(modules::skills),
-        )
-        .route("/v1/capabilities", get(modules::capabilities))
-        .route("/v1/capabilities/{slug}", get(modules::capability))
-        .route("/v1/capabilities/search", post(modules::run_capability))
-        .route("/v1/capabilities/run", post(modules::run_capability))
-        .route(
-            "/v1/admin/platforms/{platform_id}/capability-policy",
-            put(modules::capability_policy),
-        )
+fn module_routes(routes: Routes) -> Routes {
+    routes
+        .at(&calls::SEARCH_SKILLS, modules::skills)
+        .at(&calls::CREATE_SKILL, modules::skills)
+        .at(&calls::READ_SKILL, modules::skills)
+        .at(&calls::DELETE_SKILL, modules::skills)
+        .at(&calls::REVIEW_SKILL, modules::skills)
+        .at(&calls::LIST_CAPABILITIES, modules::capabilities)
+        .at(&calls::READ_CAPABILITY, modules::capability)
+        .at(&calls::SEARCH_CAPABILITIES, modules::run_capability)
+        .at(&calls::RUN_CAPABILITY, modules::run_capability)
+        .at(&calls::SET_CAPABILITY_POLICY, modules::capability_policy)
 }
 
-fn own_routes() -> Router<ApiState> {
-    Router::new()
-        .route("/v1/quotes", post(quotes::quote))
-        .route("/v1/me", get(me::read))
-        .route("/v1/me/budget", get(me::budget))
-        .route("/v1/me/rate-limits", get(rate_limits::own))
-        .route("/v1/me/budget/transactions", get(transactions::list_own))
+fn own_routes(routes: Routes) -> Routes {
+    routes
+        .at(&calls::CREATE_QUOTE, quotes::quote)
+        .at(&calls::READ_OWN_USER, me::read)
+        .at(&calls::READ_OWN_BUDGET, me::budget)
+        .at(&calls::READ_OWN_RATE_LIMITS, rate_limits::own)
+        .at(&calls::LIST_OWN_TRANSACTIONS, transactions::list_own)
+}
+
+fn public_routes(routes: Routes) -> Routes {
+    routes
+        .at(&calls::READ_OPENAPI, docs::openapi)
+        .at(&calls::READ_LLMS, docs::llms)
+        .at(&calls::READ_LLMS_FULL, docs::llms_full)
+        .at(&calls::READ_DOCS, docs::page)
+        .at(&calls::READ_ERRORS, docs::errors)
+}
+
+/// Routes of operations that are described.
+#[derive(Default)]
+struct Routes {
+    router: Router<ApiState>,
+    #[cfg(test)]
+    served: Vec<&'static Op>,
+}
+
+// === impl Routes ===
+
+impl Routes {
+    /// Serves an operation.
+    fn at<T: 'static>(mut self, op: &'static Op, handler: impl Handler<T, ApiState>) -> Self {
+        let verb = match op.verb {
+            Verb::Get => MethodFilter::GET,
+            Verb::Post => MethodFilter::POST,
+            Verb::Put => MethodFilter::PUT,
+            Verb::Patch => MethodFilter::PATCH,
+            Verb::Delete => MethodFilter::DELETE,
+        };
+        self.router = self.router.route(op.path, on(verb, handler));
+        #[cfg(test)]
+        self.served.push(op);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reference::operations::all;
+
+    /// What the edge serves before the router is asked.
+    fn is_of_the_edge(op: &Op) -> bool {
+        calls::CALLS.operations.iter().any(|call| call.id == op.id) && op.id != "create_quote"
+            || ["read_health", "read_readiness"].contains(&op.id)
+    }
+
+    #[test]
+    fn everything_that_is_described_is_served() {
+        let served = described().served;
+        for op in all().filter(|op| !is_of_the_edge(op)) {
+            assert!(served.iter().any(|other| other.id == op.id), "{}", op.id);
+        }
+    }
 }

@@ -6,6 +6,7 @@
 mod args;
 mod check;
 mod demo;
+mod describe;
 mod doctor;
 mod serve;
 mod setup;
@@ -63,6 +64,8 @@ fn run(invocation: Invocation) -> Result<ExitCode, CliError> {
                 check::show(&invocation.config()?, *json)
             }
             Command::Config(ConfigCommand::Reference) => check::reference(),
+            Command::Openapi => describe::openapi(&invocation.config()?),
+            Command::Llms { full } => describe::llms(&invocation.config()?, *full),
         }
     })
 }

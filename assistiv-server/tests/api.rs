@@ -6,6 +6,8 @@
 mod access;
 #[path = "api/budgets.rs"]
 mod budgets;
+#[path = "api/described.rs"]
+mod described;
 #[path = "api/doubt.rs"]
 mod doubt;
 #[path = "api/end_users.rs"]
@@ -18,6 +20,8 @@ mod isolation;
 mod keys;
 #[path = "api/llm_configs.rs"]
 mod llm_configs;
+#[path = "api/matrix.rs"]
+mod matrix;
 #[path = "api/me.rs"]
 mod me;
 #[path = "api/modules.rs"]

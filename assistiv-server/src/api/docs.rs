@@ -1,9 +1,35 @@
-//! `/docs/errors`: one entry for each reason, where `doc_url` of an error points.
+//! The API's descriptions of itself; `doc_url` of an error points to an entry of `/docs/errors`.
 
 use std::fmt::Write;
 
 use assistiv_core::error::Reason;
+use axum::Json;
+use axum::extract::State;
 use axum::response::Html;
+use serde_json::Value;
+
+use super::ApiState;
+use crate::reference;
+
+/// `GET /v1/openapi.json`
+pub(super) async fn openapi(State(state): State<ApiState>) -> Json<Value> {
+    Json(reference::openapi(&state.docs_url))
+}
+
+/// `GET /llms.txt`
+pub(super) async fn llms(State(state): State<ApiState>) -> String {
+    reference::llms(&state.docs_url)
+}
+
+/// `GET /llms-full.txt`
+pub(super) async fn llms_full(State(state): State<ApiState>) -> String {
+    reference::llms_full(&state.docs_url)
+}
+
+/// `GET /docs`
+pub(super) async fn page(State(state): State<ApiState>) -> Html<String> {
+    Html(reference::page(&state.docs_url))
+}
 
 /// The page of all reasons.
 pub(super) async fn errors() -> Html<String> {

@@ -44,6 +44,14 @@ pub(super) enum Command {
     /// Shows the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Prints the OpenAPI document of this version
+    Openapi,
+    /// Prints the index for agents, or with --full the whole API as one text
+    Llms {
+        /// Everything that is needed to write a client
+        #[arg(long)]
+        full: bool,
+    },
 }
 
 /// What to show of the configuration.
@@ -130,7 +138,10 @@ impl Invocation {
             | Command::Doctor { json }
             | Command::Config(ConfigCommand::Show { json }) => *json,
             Command::Setup(args) => args.json,
-            Command::Serve | Command::Config(ConfigCommand::Reference) => false,
+            Command::Serve
+            | Command::Config(ConfigCommand::Reference)
+            | Command::Openapi
+            | Command::Llms { .. } => false,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::described;
 use assistiv_core::Gateway;
 use assistiv_core::auth::{KeyKind, PresentedKey};
 use assistiv_core::billing::TopUpBy;
@@ -120,10 +121,13 @@ impl App {
 
     /// Sends a request as it is.
     pub(crate) async fn raw(&self, request: Request<Body>) -> Answer {
+        let (method, path) = (request.method().clone(), request.uri().to_string());
         let response = self.router.clone().oneshot(request).await.unwrap();
+        let media = described::media(&response);
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         let text = String::from_utf8(bytes.to_vec()).unwrap();
+        described::check(&method, &path, parts.status, &media, &text);
         self.seen.lock().unwrap().push(text.clone());
         Answer {
             status: parts.status,
