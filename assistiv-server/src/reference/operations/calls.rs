@@ -350,14 +350,14 @@ pub(crate) const READ_HEALTH: Op = Op::new(
     "read_health",
     "Whether the process runs",
 )
-.gives(Answer::Text("text/plain"));
+.gives(Answer::Text("application/json"));
 pub(crate) const READ_READINESS: Op = Op::new(
     Verb::Get,
     "/readyz",
     "read_readiness",
     "Whether it takes requests",
 )
-.gives(Answer::Text("text/plain"))
+.gives(Answer::Text("application/json"))
 .refuses(&[Reason::SERVICE_UNAVAILABLE]);
 pub(crate) const READ_OPENAPI: Op = Op::new(
     Verb::Get,
