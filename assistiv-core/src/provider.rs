@@ -47,6 +47,9 @@ pub struct Credential(SecretString);
 pub struct Encoded {
     /// The request, not signed yet.
     pub request: http::Request<Bytes>,
+    /// Where the provider does not take all of it at once: the rest, in order. The decoder reads all their answers as
+    /// one body, one after the other; a failure of any of them is the failure of all.
+    pub further: Vec<http::Request<Bytes>>,
     /// The caller's parameters that are not in it, since the provider or the model does not take them.
     pub dropped: Dropped,
 }
@@ -151,6 +154,7 @@ impl From<http::Request<Bytes>> for Encoded {
     fn from(request: http::Request<Bytes>) -> Self {
         Self {
             request,
+            further: Vec::new(),
             dropped: Dropped::default(),
         }
     }

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Response};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, BodyStream, StreamBody};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -36,6 +38,8 @@ use crate::tenancy::UnsupportedParams;
 const UNCERTAIN: Error = Error::Fund(FundError::Uncertain { cause: None });
 /// How much of an error answer is read.
 const ERROR_BODY_MAX: usize = 64 << 10;
+/// How many parts of one request are sent beside each other.
+const PARTS_AT_ONCE: usize = 4;
 const ERROR_BODY_WAIT: Duration = Duration::from_secs(5);
 /// The most that is told of parameters that were left out.
 const DROPPED_BYTES_MAX: usize = 1024;
@@ -293,9 +297,32 @@ impl Shared {
             encoded = encoded.strict()?;
         }
         let Encoded {
-            mut request,
+            request,
+            further,
             dropped,
         } = encoded;
+        let send = |request| self.send_part(target, hold, request, first_byte_at);
+        let first = send(request).await?;
+        if further.is_empty() {
+            return Ok((first, dropped));
+        }
+        // Only after the first part was taken, so that what is wrong with all of them is said once.
+        let further = stream::iter(further).map(send).buffered(PARTS_AT_ONCE);
+        let further: Vec<_> = further.try_collect().await?;
+        let bodies = stream::iter(std::iter::once(first).chain(further));
+        let body = StreamBody::new(bodies.map(BodyStream::new).flatten());
+        Ok((body.boxed_unsync(), dropped))
+    }
+
+    /// Sends a request of which the provider knows nothing yet, and gives the body of its success.
+    async fn send_part(
+        &self,
+        target: &Target,
+        hold: &Hold,
+        mut request: http::Request<Bytes>,
+        first_byte_at: Instant,
+    ) -> Result<UpstreamBody, Error> {
+        let provider = &target.registered.provider;
         if let Some(credential) = &target.credential {
             provider.authorize(&mut request, credential).await?;
         }
@@ -310,7 +337,7 @@ impl Shared {
             .map_err(ProviderError::from)?;
         let (head, body) = response.into_parts();
         if head.status.is_success() {
-            return Ok((body, dropped));
+            return Ok(body);
         }
         let body = read_body(body).await;
         Err(provider.classify(head.status, &head.headers, &body).into())
@@ -391,7 +418,7 @@ impl Shared {
         &self,
         mut exchange: Exchange,
         owner: Owner,
-    ) -> Result<(bytes::Bytes, Option<String>, Hold), Error> {
+    ) -> Result<(Bytes, Option<String>, Hold), Error> {
         let lost = exchange.hold.lost();
         let end = loop {
             let far = Instant::now() + self.options.total;

@@ -133,6 +133,7 @@ pub(super) fn encode(
         .body(body.into())
         .map_err(|error| failed("the provider's base URL is not valid", error))?;
     Ok(Encoded {
+        further: Vec::new(),
         request,
         dropped: writer.dropped,
     })

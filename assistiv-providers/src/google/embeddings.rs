@@ -1,4 +1,4 @@
-//! Embeddings: OpenAI's request as one batch of Gemini's, and the vectors back in their order.
+//! Embeddings: OpenAI's request as batches of Gemini's, and the vectors back in their order.
 //!
 //! Gemini API reference, "Embeddings", `batchEmbedContents`, read on 2026-11-23. It knows texts alone, and vectors as
 //! numbers alone. Where it does not say how many tokens a batch had, the gateway's own count is charged.
@@ -98,13 +98,6 @@ pub(super) fn encode(
     target: &Target,
 ) -> Result<Encoded, ProviderError> {
     let texts = texts(request)?;
-    if texts.len() > BATCH_MAX {
-        let message =
-            format!("this model embeds at most {BATCH_MAX} texts in one request; send several");
-        return Err(ProviderError::new(Kind::UnsupportedValue)
-            .with_message(message)
-            .with_param("input"));
-    }
     let name = format!("models/{}", target.upstream_model());
     let dimensions = request.members().read::<u64>("dimensions");
     let dimensions = dimensions.map_err(|error| failed("`dimensions` cannot be read", error))?;
@@ -115,20 +108,31 @@ pub(super) fn encode(
         },
         output_dimensionality: dimensions,
     };
-    let batch = Batch {
-        requests: texts.iter().map(|text| embed(text)).collect(),
-    };
-    let body = serde_json::to_vec(&batch).map_err(|error| failed("cannot be written", error))?;
     let uri = format!("{}/{name}:batchEmbedContents", target.base_url());
-    let request = http::Request::builder()
-        .method(Method::POST)
-        .uri(uri)
-        .header(CONTENT_TYPE, "application/json")
-        .header(ACCEPT, "application/json")
-        .header(ACCEPT_ENCODING, "identity")
-        .body(body.into())
-        .map_err(|error| failed("the provider's base URL is not valid", error))?;
-    Ok(Encoded::from(request))
+    let mut requests = Vec::new();
+    for texts in texts.chunks(BATCH_MAX) {
+        let batch = Batch {
+            requests: texts.iter().map(|text| embed(text)).collect(),
+        };
+        let body =
+            serde_json::to_vec(&batch).map_err(|error| failed("cannot be written", error))?;
+        let request = http::Request::builder()
+            .method(Method::POST)
+            .uri(&uri)
+            .header(CONTENT_TYPE, "application/json")
+            .header(ACCEPT, "application/json")
+            .header(ACCEPT_ENCODING, "identity")
+            .body(body.into())
+            .map_err(|error| failed("the provider's base URL is not valid", error))?;
+        requests.push(request);
+    }
+    let further = requests.split_off(1.min(requests.len()));
+    let first = requests.pop();
+    let request = first.ok_or_else(|| ProviderError::new(Kind::BadRequest))?;
+    Ok(Encoded {
+        further,
+        ..Encoded::from(request)
+    })
 }
 
 /// What is to be embedded. Token ids mean nothing to this provider.
@@ -180,9 +184,10 @@ impl EmbeddingsDecoder {
 
 impl Decoder for EmbeddingsDecoder {
     fn push(&mut self, chunk: Bytes, _: &mut Output) -> Result<(), ProviderError> {
-        if self.body.len() + chunk.len() > BODY_BYTES_MAX {
+        let most = BODY_BYTES_MAX * self.count.div_ceil(BATCH_MAX).max(1);
+        if self.body.len() + chunk.len() > most {
             return Err(ProviderError::new(Kind::Failed)
-                .with_message("the provider's answer is larger than 16 MiB"));
+                .with_message("the provider's answer is larger than 16 MiB for a batch"));
         }
         self.body.extend_from_slice(&chunk);
         Ok(())
@@ -190,22 +195,33 @@ impl Decoder for EmbeddingsDecoder {
 
     fn finish(&mut self, out: &mut Output) -> Result<(), ProviderError> {
         let body = self.body.split();
-        json::check(&body).map_err(malformed)?;
-        let answer: Answer<'_> = serde_json::from_slice(&body).map_err(malformed)?;
-        if answer.error.is_some() {
-            return Err(classify::body(&body));
+        let mut vectors = Vec::new();
+        // Known only if every batch says it.
+        let mut reported = Some(0_u64);
+        // One answer for each batch, one after the other.
+        for answer in serde_json::Deserializer::from_slice(&body).into_iter::<&RawValue>() {
+            let raw = answer.map_err(malformed)?.get();
+            json::check(raw.as_bytes()).map_err(malformed)?;
+            let answer: Answer<'_> = serde_json::from_str(raw).map_err(malformed)?;
+            if answer.error.is_some() {
+                return Err(classify::body(raw.as_bytes()));
+            }
+            let tokens = answer.usage_metadata.and_then(|it| it.prompt_token_count);
+            reported = reported
+                .zip(tokens)
+                .map(|(all, more)| all.saturating_add(more));
+            vectors.extend(answer.embeddings);
         }
-        if answer.embeddings.len() != self.count {
+        if vectors.len() != self.count || vectors.is_empty() {
             return Err(ProviderError::new(Kind::Malformed));
         }
-        let reported = answer.usage_metadata.and_then(|it| it.prompt_token_count);
         if let Some(input) = reported {
             out.report(Usage {
                 input,
                 ..Usage::default()
             });
         }
-        let body = self.write(&answer.embeddings, reported.unwrap_or(self.counted))?;
+        let body = self.write(&vectors, reported.unwrap_or(self.counted))?;
         out.complete();
         out.terminal(body);
         Ok(())

@@ -70,7 +70,11 @@ pub(super) fn encode(
     if let Some((name, id)) = conversation_id {
         request.headers_mut().insert(name, id);
     }
-    Ok(Encoded { request, dropped })
+    Ok(Encoded {
+        further: Vec::new(),
+        request,
+        dropped,
+    })
 }
 
 /// A request with a body for one of the server's endpoints.

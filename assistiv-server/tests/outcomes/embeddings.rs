@@ -104,3 +104,46 @@ async fn models_and_endpoints_must_fit() {
         .await;
     assert_eq!(one.json()["owned_by"], "openai");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_provider_does_not_take_at_once_goes_in_parts() {
+    let world = World::new().await;
+    let key = json!({"provider": "google", "api_key": crate::world::PROVIDER_KEY});
+    world
+        .manage("POST", &world.path("/llm-configs"), key, 201)
+        .await;
+    let ask = async |texts: &[String]| {
+        embed(
+            &world,
+            json!({"model": "gemini-embedding-001", "input": texts}),
+        )
+        .await
+    };
+    let texts: Vec<_> = (0..250).map(|index| format!("text {index}")).collect();
+    let all = ask(&texts).await;
+    assert_eq!(all.status, 200, "{all:?}");
+    world.provider_saw(3);
+    let all = all.json();
+    let all = all["data"].as_array().unwrap();
+    assert_eq!(all.len(), 250);
+    for (index, entry) in all.iter().enumerate() {
+        assert_eq!(entry["index"], index);
+    }
+    // Each in its own place, as if it had been asked for alone.
+    for index in [0, 99, 100, 101, 200, 249] {
+        let one = ask(&texts[index..=index]).await.json();
+        assert_eq!(one["data"][0]["embedding"], all[index]["embedding"]);
+    }
+
+    // One part that fails fails all of it, and nothing is charged.
+    world.no_hold_is_left().await;
+    let before = read(&world, "/wallet").await;
+    let mut texts = texts;
+    texts[150] = "mock:status=400".to_owned();
+    let failed = ask(&texts).await;
+    assert_eq!(failed.status, 400, "{failed:?}");
+    world.no_hold_is_left().await;
+    let balance =
+        |wallet: &str| serde_json::from_str::<Value>(wallet).unwrap()["data"]["balance"].clone();
+    assert_eq!(balance(&read(&world, "/wallet").await), balance(&before));
+}

@@ -135,6 +135,7 @@ pub(in crate::openai) fn encode(
         body.into(),
     )?;
     Ok(Encoded {
+        further: Vec::new(),
         request,
         dropped: writer.dropped,
     })

@@ -80,6 +80,7 @@ pub(super) fn encode(
         members.to_bytes(),
     )?;
     Ok(Encoded {
+        further: Vec::new(),
         request,
         dropped: writer.dropped,
     })

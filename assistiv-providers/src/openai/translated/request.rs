@@ -43,6 +43,7 @@ pub(in super::super) fn encode(
     let body = serde_json::to_vec(&writer.body)
         .map_err(|error| ProviderError::new(Kind::Failed).with_source(error))?;
     Ok(Encoded {
+        further: Vec::new(),
         request: post(
             target.base_url(),
             "chat/completions",
