@@ -8,6 +8,7 @@
 mod answer;
 mod budgets;
 mod caller;
+mod catalogue;
 mod display;
 mod docs;
 mod end_users;
@@ -163,6 +164,11 @@ fn money_routes(routes: Routes) -> Routes {
 fn billing_routes(routes: Routes) -> Routes {
     routes
         .at(&operator::ADJUST_WALLET, wallets::adjust)
+        .at(&operator::LIST_PROVIDERS, catalogue::providers)
+        .at(&operator::READ_PROVIDER, catalogue::provider)
+        .at(&operator::ADMIN_LIST_MODELS, catalogue::models)
+        .at(&operator::ADMIN_READ_MODEL, catalogue::model)
+        .at(&operator::LIST_ROUTES, catalogue::routes)
         .at(&operator::LIST_PRICES, prices::list)
         .at(&operator::CREATE_PRICE, prices::create)
         .at(&operator::RERATE, prices::rerate)

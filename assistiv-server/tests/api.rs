@@ -6,6 +6,8 @@
 mod access;
 #[path = "api/budgets.rs"]
 mod budgets;
+#[path = "api/catalogue.rs"]
+mod catalogue;
 #[path = "api/described.rs"]
 mod described;
 #[path = "api/doubt.rs"]

@@ -550,6 +550,32 @@ pub(super) const ALL: &[Schema] = &[
         reason string
         details object"),
     // Operator
+    schema("Provider", "", "
+        id uuid
+        slug string = openai
+        name string = OpenAI
+        base_url? string = https://api.openai.com/v1 -- operators alone see it
+        allow_custom_base_url flag = false
+        is_active flag"),
+    schema("CatalogueModel", "", "
+        id uuid
+        slug string = gpt-4o-mini
+        aliases [string]
+        mode chat|embedding
+        context_window count? = 128000
+        max_output_tokens count? = 16384
+        min_output_tokens count?
+        upstream_api chat|responses
+        is_active flag
+        released time"),
+    schema("CatalogueRoute", "", "
+        id uuid
+        model_id uuid
+        provider_id uuid
+        provider_model_id string = gpt-4o-mini
+        priority count = 10
+        is_enabled flag
+        price_id uuid? -- the version in force; a route without one is never called"),
     schema("Rates", "US dollars for a million tokens.", "
         input number? = 3
         cached_input number?

@@ -32,6 +32,8 @@ struct Side {
     key: String,
     config: String,
     transaction: String,
+    provider: String,
+    model: String,
 }
 
 fn operations() -> Vec<Operation> {
@@ -118,7 +120,11 @@ impl Side {
             .await
             .json();
         let keys = app.get(&tenant.key, &tenant.path("/api-keys")).await.json();
+        let first =
+            async |path: &str| text(&app.get(&app.operator, path).await.json()["data"][0]["id"]);
         Self {
+            provider: first("/v1/admin/providers").await,
+            model: first("/v1/admin/models").await,
             without_management: app.scoped_key(&tenant, json!(["inference"])).await,
             without_inference: app.scoped_key(&tenant, json!(["management"])).await,
             key: text(&keys["data"][0]["id"]),
@@ -138,6 +144,8 @@ impl Side {
             "{key_id}" => self.key.clone(),
             "{config_id}" => self.config.clone(),
             "{transaction_id}" => self.transaction.clone(),
+            "{provider_id}" => self.provider.clone(),
+            "{model_id}" => self.model.clone(),
             // None of these is made without a provider or a receiver; tests of their own make them.
             "{log_id}" | "{webhook_id}" | "{delivery_id}" => nobody.clone(),
             "{skill_id}" | "{slug}" => "none".to_owned(),
@@ -247,6 +255,8 @@ async fn foreign_objects_are_unknown_ones() {
             key: Uuid::now_v7().to_string(),
             config: Uuid::now_v7().to_string(),
             transaction: Uuid::now_v7().to_string(),
+            provider: String::new(),
+            model: String::new(),
         };
         let unknown = strangers.path(&operation.path, theirs);
         let key = Some(theirs.tenant.key.as_str());

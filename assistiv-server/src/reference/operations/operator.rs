@@ -2,7 +2,7 @@
 
 use assistiv_core::error::Reason;
 
-use crate::reference::{Answer, Group, OPERATOR, Op, Verb};
+use crate::reference::{Answer, Group, OPERATOR, Op, PLATFORM, Verb};
 
 pub(crate) const ADMIN_LIST_PLATFORMS: Op = Op::new(
     Verb::Get,
@@ -60,6 +60,49 @@ pub(crate) const ADJUST_WALLET: Op = Op::new(
 .gives(Answer::One(200, "WalletWithEntry"))
 .refuses(&[Reason::INSUFFICIENT_BALANCE])
 .idempotent();
+pub(crate) const LIST_PROVIDERS: Op = Op::new(
+    Verb::Get,
+    "/v1/admin/providers",
+    "list_providers",
+    "Lists the providers of the catalogue; platforms see no base URLs",
+)
+.by(PLATFORM | OPERATOR, "management")
+.query("page? count = 1 -- counted from 1\n limit? count = 20 -- 1 to 100")
+.gives(Answer::Page("Provider", false));
+pub(crate) const READ_PROVIDER: Op = Op::new(
+    Verb::Get,
+    "/v1/admin/providers/{provider_id}",
+    "read_provider",
+    "Reads a provider",
+)
+.by(OPERATOR, "management")
+.gives(Answer::One(200, "Provider"));
+pub(crate) const ADMIN_LIST_MODELS: Op = Op::new(
+    Verb::Get,
+    "/v1/admin/models",
+    "admin_list_models",
+    "Lists the models of the catalogue",
+)
+.by(PLATFORM | OPERATOR, "management")
+.query("page? count = 1 -- counted from 1\n limit? count = 20 -- 1 to 100")
+.gives(Answer::Page("CatalogueModel", false));
+pub(crate) const ADMIN_READ_MODEL: Op = Op::new(
+    Verb::Get,
+    "/v1/admin/models/{model_id}",
+    "admin_read_model",
+    "Reads a model of the catalogue",
+)
+.by(OPERATOR, "management")
+.gives(Answer::One(200, "CatalogueModel"));
+pub(crate) const LIST_ROUTES: Op = Op::new(
+    Verb::Get,
+    "/v1/admin/model-provider-configs",
+    "list_model_provider_configs",
+    "Lists the routes of the catalogue with their prices in force",
+)
+.by(OPERATOR, "management")
+.query("page? count = 1 -- counted from 1\n limit? count = 20 -- 1 to 100")
+.gives(Answer::Page("CatalogueRoute", false));
 pub(crate) const LIST_PRICES: Op = Op::new(Verb::Get, "/v1/admin/prices", "list_prices", "Lists versions of prices")
         .by(OPERATOR, "management")
         .query("page? count = 1 -- counted from 1\n limit? count = 20 -- 1 to 100\n provider? string\n provider_model_id? string\n service_tier? string\n at? time -- only what was in force then")
@@ -115,6 +158,11 @@ pub(super) const ADMINISTRATION: Group = Group {
         ADMIN_UPDATE_PLATFORM,
         ADMIN_DELETE_PLATFORM,
         ADJUST_WALLET,
+        LIST_PROVIDERS,
+        READ_PROVIDER,
+        ADMIN_LIST_MODELS,
+        ADMIN_READ_MODEL,
+        LIST_ROUTES,
         LIST_PRICES,
         CREATE_PRICE,
         RERATE,
