@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 use tower::Service;
 use tracing::Instrument;
 
+use crate::audit::with_origin;
 use crate::auth::{AuthError, EndUserScope, OperatorScope, PlatformScope, Principal};
 use crate::billing::ActRefusal;
 use crate::error::{FieldError, Reason};
@@ -140,7 +141,7 @@ impl<D> Commands<D> {
         let span = tracing::info_span!("command", name = C::NAME);
         async {
             let authority = C::Authority::of(principal, &over)?;
-            command.run(&self.0, authority).await
+            with_origin(principal.origin(), command.run(&self.0, authority)).await
         }
         .instrument(span)
         .await

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Error;
 use crate::admit::Admit;
+use crate::audit::Audits;
 use crate::auth::{
     AuthError, Authenticate, Authenticator, CallerScope, Identity, KeyScope, PlatformScope,
     PresentedKey, Principal,
@@ -53,6 +54,7 @@ pub struct Gateway {
     llm_configs: Commands<LlmConfigs>,
     model_routes: Commands<ModelRoutes>,
     rate_limits: Commands<RateLimitKeeper>,
+    audit: Commands<Audits>,
     rate_limiter: RateLimiter,
     wallets: Commands<Wallets>,
     webhooks: Commands<Webhooks>,
@@ -113,6 +115,11 @@ impl Gateway {
     /// Commands on rate limits.
     pub fn rate_limits(&self) -> &Commands<RateLimitKeeper> {
         &self.rate_limits
+    }
+
+    /// Commands on the audit log.
+    pub fn audit(&self) -> &Commands<Audits> {
+        &self.audit
     }
 
     /// Who may call now: for a stack of your own, with [`crate::limits::RateLimitLayer`].

@@ -71,6 +71,7 @@ id!(/** Identifies a version of a price. */ PriceId);
 id!(/** Identifies a platform's LLM config. */ LlmConfigId);
 id!(/** Identifies a webhook: an endpoint of a platform. */ WebhookId);
 id!(/** Identifies a delivery of an event to a webhook. */ DeliveryId);
+id!(/** Identifies an entry of the audit log. */ AuditId);
 id!(/** Identifies a ledger entry; of a charge it is the id of its log row. */ EntryId);
 
 /// Identifies one model call or paid tool call: the log row, and the ledger entry of its charge.

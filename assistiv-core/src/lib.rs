@@ -20,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admit;
+pub mod audit;
 pub mod auth;
 pub mod billing;
 pub mod call;

@@ -20,6 +20,7 @@ pub use tenancy::{
 
 use std::sync::Arc;
 
+pub use crate::audit::AuditStore;
 pub use crate::billing::LedgerStore;
 pub use crate::events::EventStore;
 pub use crate::limits::{RateCounters, RateLimitStore};
@@ -53,6 +54,8 @@ pub struct Stores {
     pub recon: Arc<dyn ReconStore>,
     /// The request log.
     pub logs: Arc<dyn LogStore>,
+    /// Who changed what.
+    pub audit: Arc<dyn AuditStore>,
     /// What other nodes have changed.
     pub changes: Arc<dyn ChangeFeed>,
     /// Responses.

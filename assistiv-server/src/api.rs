@@ -6,6 +6,7 @@
 //! authority learns nothing about objects or fields.
 
 mod answer;
+mod audit;
 mod budgets;
 mod caller;
 mod catalogue;
@@ -180,6 +181,7 @@ fn log_routes(routes: Routes) -> Routes {
     routes
         .at(&traffic::LIST_LOGS, logs::list)
         .at(&traffic::READ_LOG, logs::read)
+        .at(&traffic::LIST_AUDIT, audit::list)
         .at(&traffic::READ_USAGE, logs::usage)
 }
 

@@ -26,7 +26,14 @@ mod responses;
 mod route;
 mod tasks;
 
+use std::net::SocketAddr;
+
 pub use health::Readiness;
 pub use response::{BodyAborted, ResponseBody};
 pub use serve::{DrainOptions, Server, ServerOptions, Stopped};
 pub use service::{HttpOptions, HttpService};
+
+/// Who is at the other end of a request's connection: among the extensions of each request that [`Server`] reads.
+/// Behind a proxy it is the proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer(pub SocketAddr);

@@ -4,6 +4,8 @@
 
 #[path = "api/access.rs"]
 mod access;
+#[path = "api/audit.rs"]
+mod audit;
 #[path = "api/budgets.rs"]
 mod budgets;
 #[path = "api/catalogue.rs"]

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use crate::audit::Origin;
 use crate::auth::{
     Actor, AuthError, CallerScope, EndUserScope, KeyKind, OperatorScope, PlatformScope,
 };
@@ -65,7 +66,10 @@ pub(crate) struct PlatformProfile {
 
 /// Who acts in a management command.
 #[derive(Clone, Debug)]
-pub struct Principal(PrincipalKind);
+pub struct Principal {
+    kind: PrincipalKind,
+    origin: Option<Arc<Origin>>,
+}
 
 #[derive(Clone, Debug)]
 enum PrincipalKind {
@@ -286,17 +290,32 @@ impl Principal {
     /// The process itself, with an operator's authority: for start-up code of a program that embeds the
     /// gateway, never for anything that came over a wire.
     pub(crate) fn local() -> Self {
-        Self(PrincipalKind::Local)
+        Self::of(PrincipalKind::Local)
     }
 
     /// A caller who presented a key.
     pub fn from_identity(identity: Arc<Identity>) -> Self {
-        Self(PrincipalKind::Key(identity))
+        Self::of(PrincipalKind::Key(identity))
+    }
+
+    fn of(kind: PrincipalKind) -> Self {
+        Self { kind, origin: None }
+    }
+
+    /// The same principal, with the request that it makes: for the audit log.
+    #[must_use]
+    pub fn asking(mut self, origin: Origin) -> Self {
+        self.origin = Some(Arc::new(origin));
+        self
+    }
+
+    pub(crate) fn origin(&self) -> Option<Arc<Origin>> {
+        self.origin.clone()
     }
 
     /// The identity behind the principal, unless it is the process itself.
     pub fn identity(&self) -> Option<&Identity> {
-        match &self.0 {
+        match &self.kind {
             PrincipalKind::Key(identity) => Some(identity),
             PrincipalKind::Local => None,
         }

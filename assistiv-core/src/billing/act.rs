@@ -369,6 +369,34 @@ impl ActRefusal {
 }
 
 impl LedgerAct {
+    /// What it does, as the audit log names it.
+    pub(crate) fn verb(&self) -> &'static str {
+        match self {
+            Self::CreateBudget { .. } => "create",
+            Self::SetWalletThreshold { .. } | Self::UpdateBudget { .. } => "update",
+            Self::RemoveBudget { .. } => "delete",
+            Self::TopUpWallet { .. } | Self::TopUpBudget { .. } => "topup",
+            Self::AdjustWallet { .. } => "adjust",
+            Self::DebitBudget { .. } => "debit",
+            Self::RefundDebit { .. } => "refund",
+            Self::SetDisplay { .. } => "set_display",
+            Self::TopUpDisplay { .. } => "topup_display",
+            Self::AdjustDisplay { .. } => "adjust_display",
+            Self::RemoveDisplay { .. } => "delete_display",
+        }
+    }
+
+    /// Whether it moves money or tokens and changes no terms.
+    pub(crate) fn moves(&self) -> bool {
+        matches!(
+            self,
+            Self::TopUpWallet { .. }
+                | Self::AdjustWallet { .. }
+                | Self::DebitBudget { .. }
+                | Self::RefundDebit { .. }
+        )
+    }
+
     /// The end user whose budget it is about.
     pub fn end_user(&self) -> Option<EndUserId> {
         match self {

@@ -9,6 +9,7 @@ use tower::ServiceBuilder;
 use super::Gateway;
 use super::follow::Follower;
 use crate::admit::AdmitLayer;
+use crate::audit::Audits;
 use crate::auth::{AuthenticateLayer, Authenticator, PresentedKey};
 use crate::billing::{Billing, BillingOptions, FundLayer, TopUpBy, Wallets};
 use crate::clock::{Clock, SystemClock};
@@ -311,6 +312,9 @@ impl GatewayBuilder {
                 authenticator: authenticator.clone(),
             }),
             rate_limiter,
+            audit: Commands::new(Audits {
+                store: stores.audit.clone(),
+            }),
             webhooks: Commands::new(Webhooks {
                 store: stores.webhooks.clone(),
                 cipher,

@@ -5,6 +5,7 @@
 //! What is on the request path is found by map look-up; lists and sweeps walk what there is.
 
 mod acts;
+mod audit;
 mod books;
 mod controls;
 mod events;
@@ -42,6 +43,7 @@ use self::logs::LogBook;
 use self::nodes::Nodes;
 use self::responses::Shelf;
 use super::{Listed, Page, StoreError, StoredSecret, Stores};
+use crate::audit::AuditEntry;
 use crate::auth::KeyDigest;
 use crate::clock::{Clock, Timestamp};
 use crate::id::{EndUserId, KeyId, LlmConfigId, PlatformId};
@@ -83,6 +85,7 @@ struct State {
     prices: Vec<PriceVersion>,
     recon: recon::Runs,
     webhooks: webhooks::Hooks,
+    audit: Vec<AuditEntry>,
 }
 
 // === impl MemoryStore ===
@@ -150,6 +153,7 @@ impl From<MemoryStore> for Stores {
             responses: store.clone(),
             events: store.clone(),
             webhooks: store.clone(),
+            audit: store.clone(),
             changes: store,
         }
     }

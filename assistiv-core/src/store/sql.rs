@@ -15,6 +15,7 @@
 //! that `docs/ledger.md` gives; on SQLite those locks are nothing, with many writers they are
 //! needed.
 
+mod audit;
 mod changes;
 #[expect(
     unreachable_pub,
@@ -248,6 +249,7 @@ impl SqlStore {
             responses: this.clone(),
             events: this.clone(),
             webhooks: this.clone(),
+            audit: this.clone(),
             changes: this,
         }
     }

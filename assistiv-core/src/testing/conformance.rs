@@ -3,6 +3,7 @@
 //! A check gets a [`World`] of its own. After each one [`run`] also checks what must hold in every
 //! state: the books balance for every account, and entries replay to the balances shown.
 
+pub mod audit;
 pub mod budgets;
 pub mod controls;
 pub mod end_user_lists;
@@ -185,6 +186,13 @@ macro_rules! store_conformance {
                     concurrent_requests_never_exceed_a_limit,
                     counts_are_corrected,
                     old_windows_are_forgotten,
+                }
+                audit {
+                    every_change_has_its_entry,
+                    what_did_not_happen_has_no_entry,
+                    acts_on_money_have_entries,
+                    entries_are_filtered,
+                    entries_outlive_the_platform,
                 }
                 feed {
                     changes_are_told,

@@ -1,5 +1,6 @@
 //! Who asks: extractors that prove an authority before anything else of a request is looked at.
 
+use assistiv_core::audit::Origin;
 use assistiv_core::auth::{AuthError, KeyKind, KeyScope, PresentedKey, Principal};
 use assistiv_core::error::Reason;
 use assistiv_core::id::PlatformId;
@@ -11,6 +12,8 @@ use http::request::Parts;
 use super::ApiState;
 use super::path;
 use super::refusal::Refusal;
+use crate::http::Peer;
+use crate::http::problem::RequestId;
 
 const PLATFORM_HEADER: &str = "x-assistiv-platform-id";
 
@@ -50,7 +53,7 @@ impl FromRequestParts<ApiState> for Caller {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Refusal> {
-        let principal = authenticate(&parts.headers, state).await?;
+        let principal = authenticate(parts, state).await?;
         check_header(&parts.headers, &principal, None)?;
         Ok(Self(principal))
     }
@@ -60,7 +63,7 @@ impl FromRequestParts<ApiState> for Member {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Refusal> {
-        let principal = authenticate(&parts.headers, state).await?;
+        let principal = authenticate(parts, state).await?;
         let text = path::segment(parts, "platform_id").await;
         match own_platform(&principal).map(|id| id.to_string()) {
             None => principal.operate().map(drop)?,
@@ -96,7 +99,7 @@ impl FromRequestParts<ApiState> for OnPlatform {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Refusal> {
-        let principal = authenticate(&parts.headers, state).await?;
+        let principal = authenticate(parts, state).await?;
         on_platform(parts, principal).await
     }
 }
@@ -105,7 +108,7 @@ impl FromRequestParts<ApiState> for OperatorOn {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Refusal> {
-        let principal = authenticate(&parts.headers, state).await?;
+        let principal = authenticate(parts, state).await?;
         principal.operate()?;
         on_platform(parts, principal).await.map(Self)
     }
@@ -115,7 +118,7 @@ impl FromRequestParts<ApiState> for Operator {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Refusal> {
-        let principal = authenticate(&parts.headers, state).await?;
+        let principal = authenticate(parts, state).await?;
         principal.operate()?;
         Ok(Self(principal))
     }
@@ -125,7 +128,7 @@ impl FromRequestParts<ApiState> for Manager {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Refusal> {
-        let principal = authenticate(&parts.headers, state).await?;
+        let principal = authenticate(parts, state).await?;
         match own_platform(&principal) {
             Some(platform) => principal.manage(platform).map(drop)?,
             None => principal.operate().map(drop)?,
@@ -139,7 +142,7 @@ impl FromRequestParts<ApiState> for OwnUser {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Refusal> {
-        let principal = authenticate(&parts.headers, state).await?;
+        let principal = authenticate(parts, state).await?;
         principal.own()?;
         check_header(&parts.headers, &principal, None)?;
         Ok(Self(principal))
@@ -169,9 +172,14 @@ fn may_call(principal: &Principal, fits: impl Fn(KeyKind) -> bool) -> Result<(),
     }
 }
 
-async fn authenticate(headers: &HeaderMap, state: &ApiState) -> Result<Principal, Refusal> {
-    let key = presented(headers)?;
-    Ok(state.gateway.principal(&key).await?)
+async fn authenticate(parts: &Parts, state: &ApiState) -> Result<Principal, Refusal> {
+    let key = presented(&parts.headers)?;
+    let principal = state.gateway.principal(&key).await?;
+    Ok(principal.asking(Origin {
+        request_id: parts.extensions.get::<RequestId>().map(|id| id.0.clone()),
+        key_prefix: Some(key.shown_prefix().into()),
+        ip: parts.extensions.get::<Peer>().map(|peer| peer.0.ip()),
+    }))
 }
 
 /// The key of a request. Keys in query strings, cookies or other headers are not looked for.

@@ -19,6 +19,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
+use super::Peer;
 use super::io::{Busy, Patience, Pulse, Socket, Verdict};
 use super::response::{BodyAborted, ResponseBody};
 use super::service::HttpService;
@@ -54,6 +55,7 @@ pub(super) struct Connections {
 struct Edge {
     service: HttpService,
     pulse: Arc<Pulse>,
+    peer: Option<Peer>,
 }
 
 pin_project! {
@@ -112,10 +114,12 @@ impl Connections {
     /// Serves one connection to its end.
     pub(super) async fn serve(self, stream: TcpStream, service: HttpService) {
         let pulse = Arc::new(Pulse::new());
+        let peer = stream.peer_addr().ok().map(Peer);
         let socket = TokioIo::new(Socket::new(stream, pulse.clone()));
         let edge = Edge {
             service,
             pulse: pulse.clone(),
+            peer,
         };
         let mut connection = pin!(self.builder.serve_connection(socket, edge));
         let shortest = self
@@ -164,7 +168,10 @@ impl hyper::service::Service<Request<Incoming>> for Edge {
     type Error = Infallible;
     type Future = Answering;
 
-    fn call(&self, request: Request<Incoming>) -> Answering {
+    fn call(&self, mut request: Request<Incoming>) -> Answering {
+        if let Some(peer) = self.peer {
+            request.extensions_mut().insert(peer);
+        }
         let busy = self.pulse.begin(request.version());
         Answering {
             answer: self.service.clone().call(request),

@@ -445,6 +445,24 @@ pub(super) const ALL: &[Schema] = &[
         billing_status billed|pending|unbilled
         metadata object
         created_at time"),
+    schema("AuditEntry", "A change, with the values before and after.", "
+        id uuid
+        platform_id uuid
+        action string = budget.update
+        actor AuditActor
+        resource AuditResource
+        changes object = {\"is_suspended\": [false, true]}
+        request_id string? = req_0197a3c51c7e7d209c413f5b8a6e2d10
+        created_at time"),
+    schema("AuditActor", "", "
+        type platform_key|end_user_key|operator_key|system
+        key_id uuid?
+        key_prefix string? = sk-plat_fc0aedc2
+        ip string? = 203.0.113.7"),
+    schema("AuditResource", "", "
+        type string = budget
+        id uuid?
+        end_user_id uuid?"),
     schema("Sums", "", "
         requests count
         prompt_tokens count

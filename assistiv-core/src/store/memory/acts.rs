@@ -6,8 +6,9 @@ use serde::de::DeserializeOwned;
 use super::books::{Books, WalletRow};
 use crate::auth::Actor;
 use crate::billing::{
-    ActContext, ActOutcome, ActRefusal, Amounts, Applied, Budget, BudgetState, Idempotency,
-    LedgerAct, NewBudget, NewWallet, Wallet, WalletState, decide_budget, decide_wallet,
+    ActContext, ActOutcome, ActRefusal, Amounts, Applied, Budget, BudgetRecord, BudgetState,
+    Idempotency, LedgerAct, NewBudget, NewWallet, Wallet, WalletState, decide_budget,
+    decide_wallet,
 };
 use crate::clock::Timestamp;
 use crate::id::{AccountId, EndUserId, EntryId, PlatformId};
@@ -157,6 +158,11 @@ impl Books {
             return Ok(None);
         };
         Ok(Some(record.with_remaining(self.total(record.account)?)))
+    }
+
+    /// What is stored of an end user's budget.
+    pub(super) fn record_of(&self, end_user: EndUserId) -> Option<BudgetRecord> {
+        self.budgets.get(&end_user).cloned()
     }
 
     fn act_on_wallet(

@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{MemoryStore, State, newest_first};
+use crate::audit::AuditEntry;
 use crate::auth::{DigestScope, KeyDigest, KeyKind, KeyScope, OperatorScope, PlatformScope};
 use crate::clock::Timestamp;
 use crate::id::{KeyId, PlatformId};
@@ -58,6 +59,8 @@ impl KeyStore for MemoryStore {
             return Err(StoreError::Conflict("key limit"));
         }
         state.check_digest(&key)?;
+        let entry = AuditEntry::created(scope, &key, self.now());
+        state.audit.push(entry);
         state.insert_key(key);
         Ok(())
     }
@@ -84,6 +87,8 @@ impl KeyStore for MemoryStore {
             other.retire(now, grace);
         }
         key.platform_id = Some(platform_id);
+        let entry = AuditEntry::about(scope, "rotate", None, &key, now);
+        state.audit.push(entry);
         state.insert_key(key);
         self.tell(&mut state, platform_id, Changed::Holders);
         Ok(())
@@ -150,6 +155,13 @@ impl KeyStore for MemoryStore {
         if !may_manage(&changed, self.now()) {
             state.check_not_last(scope.platform_id(), id, self.now())?;
         }
+        let entry = AuditEntry::updated(
+            scope,
+            state.key(scope.platform_id(), id)?,
+            &changed,
+            self.now(),
+        );
+        state.audit.push(entry);
         state.keys.insert(id, changed.clone());
         self.tell(&mut state, scope.platform_id(), Changed::Holders);
         Ok(changed)
@@ -157,8 +169,10 @@ impl KeyStore for MemoryStore {
 
     async fn delete(&self, scope: &PlatformScope, id: KeyId) -> Result<(), StoreError> {
         let mut state = self.lock();
-        state.key(scope.platform_id(), id)?;
+        let gone = state.key(scope.platform_id(), id)?.clone();
         state.check_not_last(scope.platform_id(), id, self.now())?;
+        let entry = AuditEntry::deleted(scope, &gone, self.now());
+        state.audit.push(entry);
         state.remove_key(id);
         self.tell(&mut state, scope.platform_id(), Changed::Holders);
         Ok(())

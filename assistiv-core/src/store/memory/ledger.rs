@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::{MemoryStore, State, after};
+use crate::audit::Before;
 use crate::auth::{OperatorScope, PlatformScope, SweeperScope};
 use crate::billing::{
     AccountAudit, ActContext, ActRefusal, Amounts, Applied, Budget, CallInterval, ChargeHistory,
@@ -197,9 +198,21 @@ impl LedgerStore for MemoryStore {
             state.end_user(platform_id, end_user)?;
             state.reset_due(end_user, self.now())?;
         }
-        state
+        let now = self.now();
+        let before = Before {
+            budget: act.end_user().and_then(|id| state.books.record_of(id)),
+            wallet: state.books.wallet(platform_id).ok(),
+        };
+        let applied = state
             .books
-            .apply(platform_id, act, context, idempotency, self.now())
+            .apply(platform_id, act, context, idempotency, now)?;
+        if let Ok(applied) = &applied
+            && !applied.replayed
+        {
+            let entry = before.entry(scope, act, &applied.outcome, now);
+            state.audit.extend(entry);
+        }
+        Ok(applied)
     }
 
     async fn unconfirmed(

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 
 use super::{MemoryStore, State, newest_first};
+use crate::audit::AuditEntry;
 use crate::auth::{OperatorScope, PlatformScope};
 use crate::id::{LlmConfigId, PlatformId};
 use crate::llm_configs::LlmConfig;
@@ -24,6 +25,8 @@ impl LlmConfigStore for MemoryStore {
         state.platform(scope.platform_id())?;
         config.platform_id = scope.platform_id();
         let id = config.id;
+        let entry = AuditEntry::created(scope, &config, self.now());
+        state.audit.push(entry);
         state.llm_configs.insert(id, (config, secret));
         self.tell(&mut state, scope.platform_id(), Changed::Configs);
         state.written(id)
@@ -104,17 +107,24 @@ impl LlmConfigStore for MemoryStore {
         let mut state = self.lock();
         state.config(scope.platform_id(), id)?;
         let (stored, stored_secret) = state.llm_configs.get_mut(&id).ok_or(StoreError::NotFound)?;
+        let before = stored.clone();
         changes.apply_to(stored, self.now());
+        let mut entry = AuditEntry::updated(scope, &before, stored, self.now());
         if let Some(secret) = secret {
             *stored_secret = secret;
+            entry = entry.with_secret("api_key");
         }
+        state.audit.push(entry);
         self.tell(&mut state, scope.platform_id(), Changed::Configs);
         state.written(id)
     }
 
     async fn delete(&self, scope: &PlatformScope, id: LlmConfigId) -> Result<(), StoreError> {
         let mut state = self.lock();
-        let provider = state.config(scope.platform_id(), id)?.provider.clone();
+        let gone = state.config(scope.platform_id(), id)?;
+        let provider = gone.provider.clone();
+        let entry = AuditEntry::deleted(scope, gone, self.now());
+        state.audit.push(entry);
         state.llm_configs.remove(&id);
         state.choose_default(scope.platform_id(), &provider, None);
         self.tell(&mut state, scope.platform_id(), Changed::Configs);

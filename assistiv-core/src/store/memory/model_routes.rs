@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 
 use super::MemoryStore;
+use crate::audit::{AuditEntry, OfModels};
 use crate::auth::PlatformScope;
 use crate::model_routes::{ModelOverride, ModelRouteStore};
 use crate::store::{Changed, StoreError};
@@ -23,7 +24,15 @@ impl ModelRouteStore for MemoryStore {
         let platform = scope.platform_id();
         let mut state = self.lock();
         state.platform(platform)?;
-        state.model_routes.insert(platform, overrides.to_vec());
+        let before = state.model_routes.insert(platform, overrides.to_vec());
+        let before = before.unwrap_or_default();
+        let entry = AuditEntry::updated(
+            scope,
+            &OfModels(platform, &before),
+            &OfModels(platform, overrides),
+            self.now(),
+        );
+        state.audit.push(entry);
         self.tell(&mut state, platform, Changed::Configs);
         Ok(())
     }

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 
 use super::{MemoryStore, State};
+use crate::audit::{AuditEntry, OfEndUser, OfPlatform};
 use crate::auth::PlatformScope;
 use crate::id::{EndUserId, PlatformId};
 use crate::limits::{PlatformRateLimitChanges, PlatformRateLimits, RateLimitStore, RateLimits};
@@ -24,8 +25,16 @@ impl RateLimitStore for MemoryStore {
         let platform = scope.platform_id();
         let mut state = self.lock();
         state.platform(platform)?;
-        let mut set = state.rate_limits_of(platform);
+        let before = state.rate_limits_of(platform);
+        let mut set = before;
         changes.apply_to(&mut set);
+        let entry = AuditEntry::updated(
+            scope,
+            &OfPlatform(platform, before),
+            &OfPlatform(platform, set),
+            self.now(),
+        );
+        state.audit.push(entry);
         state.platform_rate_limits.insert(platform, set);
         self.tell(&mut state, platform, Changed::Holders);
         Ok(set)
@@ -49,10 +58,17 @@ impl RateLimitStore for MemoryStore {
     ) -> Result<(), StoreError> {
         let mut state = self.lock();
         state.end_user(scope.platform_id(), id)?;
-        match limits {
+        let before = match limits {
             Some(limits) => state.end_user_rate_limits.insert(id, limits),
             None => state.end_user_rate_limits.remove(&id),
         };
+        let entry = AuditEntry::updated(
+            scope,
+            &OfEndUser(id, before),
+            &OfEndUser(id, limits),
+            self.now(),
+        );
+        state.audit.push(entry);
         self.tell(&mut state, scope.platform_id(), Changed::Holders);
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use async_trait::async_trait;
 
 use super::{MemoryStore, State, contains_ignoring_case, newest_first, page_of};
+use crate::audit::AuditEntry;
 use crate::auth::{OperatorScope, PlatformScope};
 use crate::events::{EventType, about_end_user};
 use crate::id::{EndUserId, KeyId, PlatformId};
@@ -38,6 +39,10 @@ impl TenancyStore for MemoryStore {
         state.insert_key(key);
         state.slugs.insert(platform.slug.clone(), platform.id);
         state.platforms.insert(platform.id, platform.clone());
+        let scope = scope.over(platform.id);
+        state
+            .audit
+            .push(AuditEntry::created(&scope, &platform, self.now()));
         Ok(platform)
     }
 
@@ -86,6 +91,8 @@ impl TenancyStore for MemoryStore {
         state.slugs.remove(&stored.slug);
         state.slugs.insert(changed.slug.clone(), id);
         state.platforms.insert(id, changed.clone());
+        let entry = AuditEntry::updated(scope, &stored, &changed, self.now());
+        state.audit.push(entry);
         self.tell(state, id, Changed::Holders);
         Ok(changed)
     }
@@ -113,6 +120,8 @@ impl TenancyStore for MemoryStore {
         state.books.close_platform(id, self.now());
         state.webhooks.remove_platform(id);
         self.forget_responses(id, None);
+        let entry = AuditEntry::deleted(scope, &platform, self.now());
+        state.audit.push(entry);
         self.tell(state, id, Changed::Holders);
         self.tell(state, id, Changed::Configs);
         Ok(())
@@ -130,7 +139,13 @@ impl TenancyStore for MemoryStore {
         state.check_digest(&new.key)?;
         let name = (platform_id, new.end_user.external_id.clone());
         if let Some(id) = state.external_ids.get(&name).copied() {
+            let key = ApiKey {
+                end_user_id: Some(id),
+                ..new.key.clone()
+            };
             let existing = state.add_key_to_existing(platform_id, id, new)?;
+            let entry = AuditEntry::created(scope, &key, self.now());
+            state.audit.push(entry);
             // Another key may have given way.
             self.tell(state, platform_id, Changed::Holders);
             return Ok(Upsert::Existing(existing));
@@ -151,6 +166,8 @@ impl TenancyStore for MemoryStore {
         state.insert_key(key);
         state.external_ids.insert(name, end_user.id);
         state.end_users.insert(end_user.id, end_user.clone());
+        let entry = AuditEntry::created(scope, &end_user, self.now());
+        state.audit.push(entry);
         let event = about_end_user(EventType::EndUserCreated, &end_user, self.now());
         state.books.outbox.add([event]);
         Ok(Upsert::Created(end_user))
@@ -213,6 +230,8 @@ impl TenancyStore for MemoryStore {
         let stored = state.named_end_user(scope.platform_id(), end_user)?;
         let mut changed = stored.clone();
         changes.apply_to(&mut changed, self.now());
+        let entry = AuditEntry::updated(scope, stored, &changed, self.now());
+        state.audit.push(entry);
         state.end_users.insert(changed.id, changed.clone());
         self.tell(&mut state, scope.platform_id(), Changed::Holders);
         Ok(changed)
@@ -227,6 +246,8 @@ impl TenancyStore for MemoryStore {
         let state = &mut *guard;
         let end_user = state.end_user(scope.platform_id(), id)?.clone();
         let event = about_end_user(EventType::EndUserDeleted, &end_user, self.now());
+        let entry = AuditEntry::deleted(scope, &end_user, self.now());
+        state.audit.push(entry);
         state.end_users.remove(&id);
         state.end_user_rate_limits.remove(&id);
         let name = (scope.platform_id(), end_user.external_id);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{MemoryStore, State, newest_first};
+use crate::audit::AuditEntry;
 use crate::auth::{PlatformScope, SweeperScope};
 use crate::clock::Timestamp;
 use crate::events::Event;
@@ -60,6 +61,8 @@ impl WebhookStore for MemoryStore {
             failing_since: None,
         };
         state.webhooks.hooks.insert(webhook.id, hook);
+        let entry = AuditEntry::created(scope, &webhook, now);
+        state.audit.push(entry);
         Ok(webhook)
     }
 
@@ -97,11 +100,15 @@ impl WebhookStore for MemoryStore {
         let now = self.now();
         let mut state = self.lock();
         let hook = state.hook(scope, id)?;
+        let before = hook.webhook.clone();
         changes.apply_to(&mut hook.webhook, now);
         if changes.is_active == Some(true) {
             hook.failing_since = None;
         }
-        Ok(hook.webhook.clone())
+        let after = hook.webhook.clone();
+        let entry = AuditEntry::updated(scope, &before, &after, now);
+        state.audit.push(entry);
+        Ok(after)
     }
 
     async fn rotate_webhook_secret(
@@ -116,13 +123,18 @@ impl WebhookStore for MemoryStore {
         let old = std::mem::replace(&mut hook.secret, secret);
         hook.old_secret = Some((old, later(now, OLD_SECRET_FOR)));
         hook.webhook.updated_at = now;
-        Ok(hook.webhook.clone())
+        let after = hook.webhook.clone();
+        let entry = AuditEntry::about(scope, "rotate_secret", Some(&after), &after, now);
+        state.audit.push(entry.with_secret("secret"));
+        Ok(after)
     }
 
     async fn delete_webhook(&self, scope: &PlatformScope, id: WebhookId) -> Result<(), StoreError> {
         let mut state = self.lock();
-        state.hook(scope, id)?;
+        let gone = state.hook(scope, id)?.webhook.clone();
         state.webhooks.remove(|webhook| webhook.id == id);
+        let entry = AuditEntry::deleted(scope, &gone, self.now());
+        state.audit.push(entry);
         Ok(())
     }
 

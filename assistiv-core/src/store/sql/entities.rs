@@ -7,6 +7,7 @@
 
 pub mod account;
 pub mod api_key;
+pub mod audit;
 pub mod budget;
 pub mod change;
 pub mod control;

@@ -13,6 +13,7 @@ use super::entities::{api_key, end_user, platform, wallet};
 use super::error::{conflict, corrupt, failed};
 use super::query::page_of;
 use super::{SqlStore, changes, commit};
+use crate::audit::AuditEntry;
 use crate::auth::{
     DigestScope, KeyDigest, KeyKind, KeyScope, KeyScopes, OperatorScope, PlatformScope,
 };
@@ -20,6 +21,7 @@ use crate::clock::Timestamp;
 use crate::id::{AccountId, KeyId};
 use crate::keys::ApiKey;
 use crate::limits::PlatformRateLimits;
+use crate::store::sql::audit::record;
 use crate::store::{Changed, KeyChanges, KeyFilter, KeyRecord, KeyStore, Listed, Page, StoreError};
 use crate::tenancy::EndUserRef;
 
@@ -113,6 +115,8 @@ impl KeyStore for SqlStore {
             return Err(StoreError::Conflict("key limit"));
         }
         insert(&txn, scope, &key).await?;
+        let entry = AuditEntry::created(scope, &key, self.now());
+        record(&txn, entry).await?;
         commit(txn).await
     }
 
@@ -144,6 +148,8 @@ impl KeyStore for SqlStore {
             row.update(&txn).await.map_err(failed)?;
         }
         insert(&txn, scope, &key).await?;
+        let entry = AuditEntry::about(scope, "rotate", None, &key, now);
+        record(&txn, entry).await?;
         changes::tell(&txn, scope.platform_id(), Changed::Holders, now).await?;
         commit(txn).await
     }
@@ -216,7 +222,10 @@ impl KeyStore for SqlStore {
         let now = self.now();
         let managed = manages(&stored, now);
         let mut key = stored.into_domain()?;
+        let before = key.clone();
         changes.apply_to(&mut key);
+        let entry = AuditEntry::updated(scope, &before, &key, now);
+        record(&txn, entry).await?;
         api_key::row(Some(scope.platform_id()), &key)
             .update(&txn)
             .await
@@ -241,6 +250,8 @@ impl KeyStore for SqlStore {
         if manages(&stored, now) {
             refuse_without_manager(&txn, scope, now).await?;
         }
+        let entry = AuditEntry::deleted(scope, &stored.into_domain()?, now);
+        record(&txn, entry).await?;
         changes::tell(&txn, scope.platform_id(), Changed::Holders, now).await?;
         commit(txn).await
     }

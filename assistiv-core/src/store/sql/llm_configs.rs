@@ -12,10 +12,12 @@ use super::error::{conflict, failed};
 use super::keys::lock_platform;
 use super::query::page_of;
 use super::{SqlStore, commit};
+use crate::audit::AuditEntry;
 use crate::auth::{OperatorScope, PlatformScope};
 use crate::id::LlmConfigId;
 use crate::llm_configs::LlmConfig;
 use crate::routing::ProviderSlug;
+use crate::store::sql::audit::record;
 use crate::store::{
     Changed, Listed, LlmConfigChanges, LlmConfigFilter, LlmConfigStore, Page, StoreError,
     StoredSecret,
@@ -36,6 +38,8 @@ impl LlmConfigStore for SqlStore {
             .await
             .map_err(|error| conflict(error, "LLM config"))?;
         let stored = settled(&txn, scope, &config).await?;
+        let entry = AuditEntry::created(scope, &config, self.now());
+        record(&txn, entry).await?;
         tell(&txn, scope.platform_id(), Changed::Configs, self.now()).await?;
         commit(txn).await?;
         Ok(stored)
@@ -120,7 +124,13 @@ impl LlmConfigStore for SqlStore {
         lock_platform(&txn, scope).await?;
         let select = llm_config::Entity::one_of(scope, id).lock_exclusive();
         let (mut config, _) = find(&txn, select).await?.into_domain()?;
+        let before = config.clone();
         changes.apply_to(&mut config, self.now());
+        let mut entry = AuditEntry::updated(scope, &before, &config, self.now());
+        if secret.is_some() {
+            entry = entry.with_secret("api_key");
+        }
+        record(&txn, entry).await?;
         let row = llm_config::row(scope, &config, secret)?;
         row.update(&txn).await.map_err(failed)?;
         let stored = settled(&txn, scope, &config).await?;
@@ -139,6 +149,8 @@ impl LlmConfigStore for SqlStore {
             .await
             .map_err(failed)?;
         settle_default(&txn, scope, &config.provider, None).await?;
+        let entry = AuditEntry::deleted(scope, &config, self.now());
+        record(&txn, entry).await?;
         tell(&txn, scope.platform_id(), Changed::Configs, self.now()).await?;
         commit(txn).await
     }

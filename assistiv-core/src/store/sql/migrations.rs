@@ -16,6 +16,7 @@ mod m20261123_000021_rerating;
 mod m20261123_000030_responses;
 mod m20261123_000070_webhooks;
 mod m20261124_000050_model_routes;
+mod m20261124_000051_audit;
 mod m20261124_000060_rate_limits;
 
 use std::collections::HashSet;
@@ -53,6 +54,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000030_responses::Migration),
             Box::new(m20261123_000070_webhooks::Migration),
             Box::new(m20261124_000050_model_routes::Migration),
+            Box::new(m20261124_000051_audit::Migration),
             Box::new(m20261124_000060_rate_limits::Migration),
         ]
     }

@@ -9,8 +9,10 @@ use super::entities::model_routes;
 use super::error::{corrupt, failed};
 use super::keys::lock_platform;
 use super::{SqlStore, commit};
+use crate::audit::{AuditEntry, OfModels};
 use crate::auth::PlatformScope;
 use crate::model_routes::{ModelOverride, ModelRouteStore};
+use crate::store::sql::audit::record;
 use crate::store::{Changed, StoreError};
 
 #[async_trait]
@@ -30,6 +32,17 @@ impl ModelRouteStore for SqlStore {
         let written = written.map_err(|_| corrupt("overrides that cannot be written as JSON"))?;
         let txn = self.begin_write().await?;
         lock_platform(&txn, scope).await?;
+        let platform = scope.platform_id();
+        let before = model_routes::Entity::of(scope).one(&txn).await;
+        let before = before.map_err(failed)?.map(|row| row.into_domain());
+        let before = before.transpose()?.unwrap_or_default();
+        let entry = AuditEntry::updated(
+            scope,
+            &OfModels(platform, &before),
+            &OfModels(platform, overrides),
+            self.now(),
+        );
+        record(&txn, entry).await?;
         let row = model_routes::ActiveModel {
             platform_id: Set(scope.platform_id().as_uuid()),
             overrides: Set(written),

@@ -9,10 +9,13 @@ use super::changes::tell;
 use super::entities::{end_user, platform};
 use super::error::{corrupt, failed};
 use super::keys::lock_platform;
+use super::tenancy::lock_end_user;
 use super::{SqlStore, commit};
+use crate::audit::{AuditEntry, OfEndUser, OfPlatform};
 use crate::auth::PlatformScope;
 use crate::id::EndUserId;
 use crate::limits::{PlatformRateLimitChanges, PlatformRateLimits, RateLimitStore, RateLimits};
+use crate::store::sql::audit::record;
 use crate::store::{Changed, StoreError};
 use crate::tenancy::EndUserRef;
 
@@ -33,8 +36,17 @@ impl RateLimitStore for SqlStore {
         lock_platform(&txn, scope).await?;
         let row = platform::Entity::of(scope).one(&txn).await;
         let row = row.map_err(failed)?.ok_or(StoreError::NotFound)?;
-        let mut set = row.rate_limits()?;
+        let before = row.rate_limits()?;
+        let mut set = before;
         changes.apply_to(&mut set);
+        let platform = scope.platform_id();
+        let entry = AuditEntry::updated(
+            scope,
+            &OfPlatform(platform, before),
+            &OfPlatform(platform, set),
+            self.now(),
+        );
+        record(&txn, entry).await?;
         platform::Entity::update_many()
             .col_expr(platform::Column::RateLimits, Expr::val(written(&set)?))
             .filter(platform::Column::Id.eq(scope.platform_id().as_uuid()))
@@ -64,18 +76,23 @@ impl RateLimitStore for SqlStore {
         id: EndUserId,
         limits: Option<RateLimits>,
     ) -> Result<(), StoreError> {
-        let limits = limits.as_ref().map(written).transpose()?;
+        let text = limits.as_ref().map(written).transpose()?;
         let txn = self.begin_write().await?;
-        let updated = end_user::Entity::update_many()
-            .col_expr(end_user::Column::RateLimits, Expr::val(limits))
+        let before = lock_end_user(&txn, scope, id).await?.rate_limits()?;
+        end_user::Entity::update_many()
+            .col_expr(end_user::Column::RateLimits, Expr::val(text))
             .filter(end_user::Column::PlatformId.eq(scope.platform_id().as_uuid()))
             .filter(end_user::Column::Id.eq(id.as_uuid()))
             .exec(&txn)
             .await
             .map_err(failed)?;
-        if updated.rows_affected == 0 {
-            return Err(StoreError::NotFound);
-        }
+        let entry = AuditEntry::updated(
+            scope,
+            &OfEndUser(id, before),
+            &OfEndUser(id, limits),
+            self.now(),
+        );
+        record(&txn, entry).await?;
         tell(&txn, scope.platform_id(), Changed::Holders, self.now()).await?;
         commit(txn).await
     }

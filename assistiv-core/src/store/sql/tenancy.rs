@@ -15,10 +15,12 @@ use super::entities::{api_key, end_user, platform};
 use super::error::{conflict, failed};
 use super::query::{contains, page_of};
 use super::{SqlStore, commit, events, keys};
+use crate::audit::AuditEntry;
 use crate::auth::{OperatorScope, PlatformScope};
 use crate::events::{EventType, about_end_user};
 use crate::id::EndUserId;
 use crate::keys::ApiKey;
+use crate::store::sql::audit::record;
 use crate::store::{
     Changed, EndUserChanges, EndUserFilter, Listed, NewEndUser, NewPlatform, Page, PlatformChanges,
     PlatformFilter, StoreError, TenancyStore, Upsert,
@@ -48,6 +50,8 @@ impl TenancyStore for SqlStore {
         )
         .await?;
         opening::wallet(&txn, &scope, &new.wallet, self.now()).await?;
+        let entry = AuditEntry::created(&scope, &new.platform, self.now());
+        record(&txn, entry).await?;
         commit(txn).await?;
         Ok(new.platform)
     }
@@ -86,7 +90,10 @@ impl TenancyStore for SqlStore {
     ) -> Result<Platform, StoreError> {
         let txn = self.begin_write().await?;
         let mut platform = keys::lock_platform(&txn, scope).await?.into_domain()?;
+        let before = platform.clone();
         changes.apply_to(&mut platform, self.now());
+        let entry = AuditEntry::updated(scope, &before, &platform, self.now());
+        record(&txn, entry).await?;
         platform::row(&platform)?
             .update(&txn)
             .await
@@ -146,7 +153,10 @@ impl TenancyStore for SqlStore {
         let txn = self.begin_write().await?;
         let stored = lock_named(&txn, scope, end_user).await?;
         let mut end_user = stored.into_domain()?;
+        let before = end_user.clone();
         changes.apply_to(&mut end_user, self.now());
+        let entry = AuditEntry::updated(scope, &before, &end_user, self.now());
+        record(&txn, entry).await?;
         let row = end_user::row(scope, &end_user)?;
         row.update(&txn).await.map_err(failed)?;
         tell(&txn, scope.platform_id(), Changed::Holders, self.now()).await?;
@@ -201,9 +211,15 @@ async fn create_end_user(
         }
         let made = about_end_user(EventType::EndUserCreated, &new.end_user, store.now());
         events::insert(&txn, [made]).await?;
+        let entry = AuditEntry::created(scope, &new.end_user, store.now());
+        record(&txn, entry).await?;
         Upsert::Created(new.end_user)
     } else {
+        let mut key = new.key.clone();
         let existing = add_key(&txn, scope, new).await?;
+        key.end_user_id = Some(existing.id);
+        let entry = AuditEntry::created(scope, &key, store.now());
+        record(&txn, entry).await?;
         // Another key may have given way.
         tell(&txn, scope.platform_id(), Changed::Holders, store.now()).await?;
         Upsert::Existing(existing)

@@ -15,10 +15,12 @@ use super::error::failed;
 use super::keys::lock_platform;
 use super::query::page_of;
 use super::{SqlStore, commit};
+use crate::audit::AuditEntry;
 use crate::auth::{PlatformScope, SweeperScope};
 use crate::clock::Timestamp;
 use crate::events::Event;
 use crate::id::{DeliveryId, WebhookId};
+use crate::store::sql::audit::record;
 use crate::store::{Listed, Page, StoreError, StoredSecret};
 use crate::webhooks::{
     Attempt, ClaimedDelivery, Delivery, DeliveryStatus, DisabledReason, DueWebhook, OLD_SECRET_FOR,
@@ -44,6 +46,7 @@ impl WebhookStore for SqlStore {
         (webhook.created_at, webhook.updated_at) = (now, now);
         let row = webhook::row(scope, &webhook, Some(secret))?;
         row.insert(&txn).await.map_err(failed)?;
+        record(&txn, AuditEntry::created(scope, &webhook, now)).await?;
         commit(txn).await?;
         Ok(webhook)
     }
@@ -78,7 +81,10 @@ impl WebhookStore for SqlStore {
         let txn = self.begin_write().await?;
         let select = webhook::Entity::one_of(scope, id).lock_exclusive();
         let mut webhook = find(&txn, select).await?.to_domain()?;
+        let before = webhook.clone();
         changes.apply_to(&mut webhook, self.now());
+        let entry = AuditEntry::updated(scope, &before, &webhook, self.now());
+        record(&txn, entry).await?;
         let mut row = webhook::row(scope, &webhook, None)?;
         if changes.is_active == Some(true) {
             row.failing_since = Set(None);
@@ -109,6 +115,8 @@ impl WebhookStore for SqlStore {
             ..Default::default()
         };
         change.update(&txn).await.map_err(failed)?;
+        let entry = AuditEntry::about(scope, "rotate_secret", Some(&webhook), &webhook, now);
+        record(&txn, entry.with_secret("secret")).await?;
         commit(txn).await?;
         Ok(webhook)
     }
@@ -120,6 +128,8 @@ impl WebhookStore for SqlStore {
         // Its deliveries go with it.
         let gone = webhook::Entity::delete_by_id(row.id).exec(&txn).await;
         gone.map_err(failed)?;
+        let entry = AuditEntry::deleted(scope, &row.to_domain()?, self.now());
+        record(&txn, entry).await?;
         commit(txn).await
     }
 

@@ -4,6 +4,7 @@ use sea_orm::{ActiveModelTrait, DatabaseTransaction, PaginatorTrait, QuerySelect
 
 use super::write::{self, NewAccount};
 use super::{account_of, refund, repeat, reset, total};
+use crate::audit::Before;
 use crate::auth::PlatformScope;
 use crate::billing::{
     AccountKind, ActContext, ActOutcome, ActRefusal, Amounts, Applied, Blocked, BudgetState,
@@ -13,6 +14,7 @@ use crate::clock::Timestamp;
 use crate::id::{AccountId, EndUserId};
 use crate::money::NanoUsd;
 use crate::store::StoreError;
+use crate::store::sql::audit::record;
 use crate::store::sql::entities::{account, budget, end_user, idempotency, wallet};
 use crate::store::sql::error::{corrupt, failed};
 use crate::store::sql::tenancy::lock_end_user;
@@ -49,6 +51,8 @@ pub(in crate::store::sql) struct Done {
     pub(in crate::store::sql) wallet_account: Option<AccountId>,
     /// The message to other nodes.
     pub(in crate::store::sql) control: Option<i64>,
+    /// What stood before, for the audit log.
+    pub(in crate::store::sql) before: Before,
 }
 
 /// Performs an act, or finds what it did when it was performed before.
@@ -86,6 +90,9 @@ async fn apply_in(
         }
     }
     let done = perform(txn, scope, act, context, now).await?;
+    if let Some(entry) = done.before.entry(scope, act, &done.outcome, now) {
+        record(txn, entry).await?;
+    }
     if let Some(request) = request {
         let body = serde_json::to_string(&done.outcome)
             .map_err(|_| corrupt("an outcome that cannot be written"))?;
@@ -173,6 +180,7 @@ async fn on_wallet(
         free: account.free().usd,
     };
     let decision = decide_wallet(act, context, scope.platform_id(), id, state, now)?;
+    let was = row.clone().with_balance(before.usd);
     if let Some(threshold) = decision.wallet_threshold {
         let changed = wallet::ActiveModel {
             id: Set(row.id),
@@ -195,6 +203,10 @@ async fn on_wallet(
         account: id,
         wallet_account: None,
         control,
+        before: Before {
+            budget: None,
+            wallet: Some(was),
+        },
     })
 }
 
@@ -287,6 +299,10 @@ pub(super) async fn write_budget(
         account: AccountId(account.id),
         wallet_account: None,
         control,
+        before: Before {
+            budget: old.map(budget::Model::to_domain).transpose()?,
+            wallet: None,
+        },
     })
 }
 

@@ -3,10 +3,12 @@
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 
 use super::lock_end_user;
+use crate::audit::AuditEntry;
 use crate::auth::PlatformScope;
 use crate::billing::AccountKind;
 use crate::events::{EventType, about_end_user};
 use crate::id::EndUserId;
+use crate::store::sql::audit::record;
 use crate::store::sql::entities::{account, budget, end_user, platform, wallet};
 use crate::store::sql::error::failed;
 use crate::store::sql::ledger::write;
@@ -39,6 +41,8 @@ pub(super) async fn platform(store: &SqlStore, scope: &PlatformScope) -> Result<
     retired.retain(|account| account.kind == AccountKind::Wallet as i16);
     write::tell_retired(&txn, retired, store.now()).await?;
     responses::forget(&txn, scope.platform_id(), None).await?;
+    let entry = AuditEntry::deleted(scope, &row.into_domain()?, store.now());
+    record(&txn, entry).await?;
     for what in [Changed::Holders, Changed::Configs] {
         changes::tell(&txn, scope.platform_id(), what, store.now()).await?;
     }
@@ -68,7 +72,10 @@ pub(super) async fn end_user(
         .await
         .map_err(failed)?;
     responses::forget(&txn, scope.platform_id(), Some(id)).await?;
-    let gone = about_end_user(EventType::EndUserDeleted, &row.into_domain()?, store.now());
+    let row = row.into_domain()?;
+    let gone = about_end_user(EventType::EndUserDeleted, &row, store.now());
+    let entry = AuditEntry::deleted(scope, &row, store.now());
+    record(&txn, entry).await?;
     events::insert(&txn, [gone]).await?;
     write::tell_retired(&txn, retired, store.now()).await?;
     changes::tell(&txn, scope.platform_id(), Changed::Holders, store.now()).await?;
