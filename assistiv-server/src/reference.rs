@@ -58,6 +58,8 @@ enum Answer {
     Page(&'static str, bool),
     /// JSON without an envelope, which is streamed when the request says so.
     Bare(&'static str, bool),
+    /// `{"data": …}`, or a file.
+    OneOrFile(&'static str),
     Nothing,
     /// Text of a media type.
     Text(&'static str),

@@ -19,15 +19,22 @@ use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, TRAILER};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::Frame;
 use http_body_util::StreamBody;
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use self::sheet::Sheet;
 use super::refusal::{Handled, Refusal};
 
-const DIGEST: HeaderName = HeaderName::from_static("content-digest");
+const DIGEST_NAME: &str = "content-digest";
+const DIGEST: HeaderName = HeaderName::from_static(DIGEST_NAME);
 const TOTAL: HeaderName = HeaderName::from_static("x-total-count");
 const OPENING: HeaderName = HeaderName::from_static("x-assistiv-opening");
 const CLOSING: HeaderName = HeaderName::from_static("x-assistiv-closing");
+
+/// A row as a line of a file.
+pub(super) fn line(row: &impl Serialize) -> Result<String, Refusal> {
+    serde_json::to_string(row).map_err(Refusal::internal)
+}
 
 /// A list as a file.
 pub(super) struct Export {
@@ -39,10 +46,9 @@ pub(super) struct Export {
     pub(super) columns: &'static [&'static str],
     /// How many rows there are.
     pub(super) rows: u64,
-    /// What stood before the first entry, as a dictionary of a structured header.
-    pub(super) opening: String,
-    /// What stood after the last one.
-    pub(super) closing: String,
+    /// Of statements: what stood before the first entry, as a dictionary of a structured header, and what stood
+    /// after the last one.
+    pub(super) standings: Option<(String, String)>,
 }
 
 /// The cause is in the log; the caller sees the connection end.
@@ -80,14 +86,18 @@ impl Export {
         let ending = self.format.ending();
         let disposition = format!("attachment; filename=\"{}.{ending}\"", self.name);
         let mut headers = HeaderMap::new();
-        for (name, value) in [
+        let rows = self.rows.to_string();
+        let standings = self.standings.iter();
+        let standings = standings.flat_map(|(opening, closing)| {
+            [(OPENING, opening.as_str()), (CLOSING, closing.as_str())]
+        });
+        let others = [
             (CONTENT_TYPE, self.format.content_type()),
-            (CONTENT_DISPOSITION, &disposition),
-            (TOTAL, &self.rows.to_string()),
-            (OPENING, &self.opening),
-            (CLOSING, &self.closing),
-            (TRAILER, DIGEST.as_str()),
-        ] {
+            (CONTENT_DISPOSITION, disposition.as_str()),
+            (TOTAL, rows.as_str()),
+            (TRAILER, DIGEST_NAME),
+        ];
+        for (name, value) in others.into_iter().chain(standings) {
             let value = HeaderValue::from_str(value).map_err(Refusal::internal)?;
             headers.insert(name, value);
         }

@@ -1,21 +1,24 @@
 //! The request log and usage (`docs/api-design.md`).
 
 use assistiv_core::billing::CountMethod;
-use assistiv_core::clock::Timestamp;
+use assistiv_core::clock::{Clock, SystemClock, Timestamp};
 use assistiv_core::id::{EndUserId, KeyId, LogId, ModelId, PlatformId, PriceId, ProviderId};
 use assistiv_core::json::RawObject;
 use assistiv_core::logs::{
-    ListLogs, LogFilter, LogRow, ReadLog, ReadUsage, Sums, UsageGroup, UsageSeries,
+    ListLogs, LogFilter, LogRow, ReadLog, ReadUsage, ScanLogs, Sums, UsageGroup, UsageSeries,
 };
 use assistiv_core::money::NanoUsd;
+use assistiv_core::store::Page;
 use axum::extract::State;
+use futures_util::stream::{self, Stream};
 use http::StatusCode;
 use serde::Serialize;
 
 use super::caller::OnPlatform;
+use super::export::{Export, Wanted, line};
 use super::path::{LogRef, Named};
 use super::query::Query;
-use super::refusal::Handled;
+use super::refusal::{Handled, Refusal};
 use super::{ApiState, answer};
 
 /// A row on the wire.
@@ -171,14 +174,54 @@ impl SumsView {
     }
 }
 
+const LOG_COLUMNS: [&str; 18] = [
+    "id",
+    "platform_id",
+    "end_user_id",
+    "request_type",
+    "provider_id",
+    "model_id",
+    "provider_model_id",
+    "prompt_tokens",
+    "completion_tokens",
+    "total_tokens",
+    "latency_ms",
+    "estimated_cost_usd",
+    "status",
+    "error_message",
+    "token_count_method",
+    "billing_status",
+    "metadata",
+    "created_at",
+];
+
+const USAGE_COLUMNS: [&str; 9] = [
+    "start",
+    "key",
+    "requests",
+    "prompt_tokens",
+    "completion_tokens",
+    "total_tokens",
+    "tool_calls",
+    "errors",
+    "cost_usd",
+];
+
+/// Rows of a file that are read at once.
+const PART: u32 = 500;
+
 /// `GET …/logs`
 pub(super) async fn list(
     State(state): State<ApiState>,
     on: OnPlatform,
+    Wanted(format): Wanted,
     mut query: Query,
 ) -> Handled {
-    let page = query.page();
-    let filter = LogFilter {
+    let page = match format {
+        Some(_) => Page { page: 1, limit: 1 },
+        None => query.page(),
+    };
+    let mut filter = LogFilter {
         model: query.parsed("model"),
         end_user_id: query.parsed("end_user_id"),
         request_type: query.parsed("request_type"),
@@ -189,12 +232,52 @@ pub(super) async fn list(
         to: query.parsed("to"),
     };
     query.finish()?;
-    let listed = state
-        .gateway
-        .logs()
-        .run(&on.principal, on.platform, ListLogs { filter, page })
-        .await?;
-    answer::list(&listed, page, LogView::of)
+    if format.is_some() {
+        // Calls that are made meanwhile are in the next file.
+        filter.to = Some(filter.to.unwrap_or_else(|| SystemClock.now()));
+    }
+    let command = ListLogs {
+        filter: filter.clone(),
+        page,
+    };
+    let logs = state.gateway.logs();
+    let listed = logs.run(&on.principal, on.platform, command).await?;
+    let Some(format) = format else {
+        return answer::list(&listed, page, LogView::of);
+    };
+    let export = Export {
+        format,
+        name: format!("logs-{}", on.platform),
+        columns: &LOG_COLUMNS,
+        rows: listed.total,
+        standings: None,
+    };
+    export.answer(parts(state, on, filter)).await
+}
+
+/// The lines of the file, a part of the log at a time.
+fn parts(
+    state: ApiState,
+    on: OnPlatform,
+    filter: LogFilter,
+) -> impl Stream<Item = Result<Vec<String>, Refusal>> + Send + 'static {
+    let begin = (state, on, filter, None);
+    stream::try_unfold(begin, |(state, on, filter, after)| async move {
+        let command = ScanLogs {
+            filter: filter.clone(),
+            after,
+            most: PART,
+        };
+        let logs = state.gateway.logs();
+        let rows = logs.run(&on.principal, on.platform, command).await?;
+        let Some(last) = rows.last() else {
+            return Ok(None);
+        };
+        let after = Some((last.created_at, last.id));
+        let lines = rows.iter().map(|row| line(&LogView::of(row)));
+        let lines = lines.collect::<Result<Vec<_>, _>>()?;
+        Ok(Some((lines, (state, on, filter, after))))
+    })
 }
 
 /// `GET …/logs/{logId}`
@@ -215,6 +298,7 @@ pub(super) async fn read(
 pub(super) async fn usage(
     State(state): State<ApiState>,
     on: OnPlatform,
+    Wanted(format): Wanted,
     mut query: Query,
 ) -> Handled {
     let command = ReadUsage {
@@ -234,6 +318,27 @@ pub(super) async fn usage(
         .logs()
         .run(&on.principal, on.platform, command)
         .await?;
+    if let Some(format) = format {
+        // The series, or the groups where there is none.
+        let series = usage.series.iter().map(|it| line(&SeriesView::of(it)));
+        let groups = usage.groups.iter().map(|it| line(&GroupView::of(it)));
+        let lines: Vec<_> = match interval {
+            Some(_) => series.collect::<Result<_, _>>()?,
+            None => groups.collect::<Result<_, _>>()?,
+        };
+        let export = Export {
+            format,
+            name: format!("usage-{}", on.platform),
+            columns: if interval.is_some() {
+                &USAGE_COLUMNS
+            } else {
+                &USAGE_COLUMNS[1..]
+            },
+            rows: lines.len() as u64,
+            standings: None,
+        };
+        return export.answer(stream::iter([Ok(lines)])).await;
+    }
     let view = UsageView {
         from: usage.from,
         to: usage.to,

@@ -15,11 +15,10 @@ use assistiv_core::id::PlatformId;
 use assistiv_core::tenancy::EndUserRef;
 use axum::extract::State;
 use futures_util::stream::{self, Stream};
-use serde::Serialize;
 
 use self::row::BudgetRow;
 use super::caller::OnPlatform;
-use super::export::{Export, Wanted};
+use super::export::{Export, Wanted, line};
 use super::path::Named;
 use super::query::Query;
 use super::refusal::{Handled, Refusal};
@@ -43,10 +42,12 @@ pub(super) async fn of_wallet(
             name: format!("wallet-transactions-{}", opened.platform),
             columns: &WALLET_COLUMNS,
             rows: opened.statement.rows,
-            opening: wallet_standing(&opened.statement.opening),
-            closing: wallet_standing(&opened.statement.closing),
+            standings: Some((
+                wallet_standing(&opened.statement.opening),
+                wallet_standing(&opened.statement.closing),
+            )),
         };
-        let write = move |row: &EntryWithBalance| export_line(&EntryView::listed(row, None));
+        let write = move |row: &EntryWithBalance| line(&EntryView::listed(row, None));
         return export.answer(opened.pages(write)).await;
     }
     let page = query.page();
@@ -81,10 +82,12 @@ pub(super) async fn of_budget(
             name: format!("budget-transactions-{}", user_of(holder)?),
             columns: &BUDGET_COLUMNS,
             rows: opened.statement.rows,
-            opening: budget_standing(&opened.statement.opening),
-            closing: budget_standing(&opened.statement.closing),
+            standings: Some((
+                budget_standing(&opened.statement.opening),
+                budget_standing(&opened.statement.closing),
+            )),
         };
-        let write = move |row: &EntryWithBalance| export_line(&BudgetRow::of(row, holder));
+        let write = move |row: &EntryWithBalance| line(&BudgetRow::of(row, holder));
         return export.answer(opened.pages(write)).await;
     }
     let page = query.page();
@@ -209,10 +212,6 @@ impl Opened {
             .await?;
         Ok((page.rows, page.next))
     }
-}
-
-fn export_line(row: &impl Serialize) -> Result<String, Refusal> {
-    serde_json::to_string(row).map_err(Refusal::internal)
 }
 
 fn user_of(holder: Holder) -> Result<String, Refusal> {

@@ -130,6 +130,12 @@ fn describe_operation(op: &Op, text: &mut String) {
         Answer::OneOf(first, second, name) => {
             writeln!(text, "- {first} or {second}: `{{\"data\": {name}}}`")
         }
+        Answer::OneOrFile(name) => {
+            writeln!(
+                text,
+                "- 200: `{{\"data\": {name}}}`, CSV or NDJSON by `Accept`"
+            )
+        }
         Answer::Page(name, is_file) => {
             let file = if is_file {
                 "; CSV or NDJSON by `Accept`"

@@ -183,6 +183,10 @@ fn successes(op: &Op) -> Vec<(u16, Value)> {
         Answer::OneOf(first, second, name) => [first, second]
             .map(|status| response(status, json!({"application/json": one(name)})))
             .to_vec(),
+        Answer::OneOrFile(name) => vec![response(
+            200,
+            json!({"application/json": one(name), "text/csv": files(), "application/x-ndjson": files()}),
+        )],
         Answer::Page(name, is_file) => {
             let schema = json!({
                 "type": "object",

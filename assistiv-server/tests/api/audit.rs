@@ -121,3 +121,43 @@ async fn the_log_is_filtered_and_the_platforms_own() {
         assert_eq!(left[0]["action"], "platform.delete");
     }
 }
+
+#[tokio::test]
+async fn the_log_is_exported_as_it_is_listed() {
+    for store in STORES {
+        let app = App::new(store).await;
+        let tenant = app.tenant("Mine").await;
+        for index in 0..30 {
+            let name = format!("Key {index}");
+            app.send(
+                &tenant.key,
+                "POST",
+                &tenant.path("/api-keys"),
+                json!({"name": name}),
+            )
+            .await
+            .data(201);
+        }
+        let path = tenant.path("/audit?action=api_key.create");
+        let listed = log(&app, &tenant.key, &format!("{path}&limit=100")).await;
+        let export = async |accept: &str| {
+            let headers = [("accept", accept)];
+            app.send_with(&tenant.key, "GET", &path, "", &headers).await
+        };
+        let lines = export("application/x-ndjson").await;
+        assert_eq!(lines.headers["x-total-count"], "30");
+        let rows: Vec<Value> = lines
+            .text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(rows, listed);
+        let csv = export("text/csv").await;
+        assert!(
+            csv.text.starts_with("id,platform_id,action,actor,"),
+            "{}",
+            csv.text
+        );
+        assert_eq!(csv.text.lines().count(), 31);
+    }
+}

@@ -444,3 +444,37 @@ pub(crate) async fn doctor(world: &World) -> Value {
     assert_eq!(report["ok"], output.status.success(), "{report:#}");
     report
 }
+
+#[tokio::test]
+async fn the_log_is_exported_as_it_is_listed() {
+    let world = World::new().await;
+    for _ in 0..3 {
+        assert_eq!(world.whole("hello").await.status, 200);
+    }
+    let rows = rows(&world, 3).await;
+    let export = async |path: &str, accept: &str| {
+        let request = Request::new("GET", &world.path(path), &world.platform.key);
+        let answer = world.send(&request.header("accept", accept)).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer
+    };
+    let lines = export("/logs", "application/x-ndjson").await;
+    assert_eq!(lines.header("x-total-count"), Some("3"));
+    let read: Vec<Value> = lines
+        .text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(read, rows);
+    let csv = export("/logs?status=error", "text/csv").await;
+    assert!(csv.text.starts_with("id,platform_id,"), "{}", csv.text);
+    assert_eq!(csv.text.lines().count(), 1);
+
+    let usage = usage(&world, "?group_by=model&interval=day").await;
+    let lines = export("/usage?group_by=model&interval=day", "application/x-ndjson").await;
+    let read: Value = serde_json::from_str(lines.text.trim()).unwrap();
+    assert_eq!(json!([read]), usage["series"]);
+    let csv = export("/usage?group_by=model", "text/csv").await;
+    assert!(csv.text.starts_with("key,requests,"), "{}", csv.text);
+    assert!(csv.text.contains("gpt-4o-mini,3,"), "{}", csv.text);
+}

@@ -218,7 +218,7 @@ pub(crate) const READ_OWN_BUDGET: Op = Op::new(
 pub(crate) const LIST_OWN_TRANSACTIONS: Op = Op::new(Verb::Get, "/v1/me/budget/transactions", "list_own_transactions", "Lists what it was charged")
         .by(END_USER, "self")
         .query("page? count = 1 -- counted from 1\n limit? count = 20 -- 1 to 100\n type? string\n source? string\n ledger? usd|tokens|display\n from? time\n to? time")
-        .gives(Answer::Page("OwnTransaction", true))
+        .gives(Answer::Page("OwnTransaction", false))
         .refuses(&[Reason::BUDGET_NOT_FOUND]);
 pub(crate) const READ_OWN_RATE_LIMITS: Op = Op::new(
     Verb::Get,

@@ -66,10 +66,10 @@ pub(super) const RATE_LIMITS: Group = Group {
     ],
 };
 
-pub(crate) const LIST_LOGS: Op = Op::new(Verb::Get, "/v1/platforms/{platform_id}/logs", "list_logs", "Lists calls, newest first")
+pub(crate) const LIST_LOGS: Op = Op::new(Verb::Get, "/v1/platforms/{platform_id}/logs", "list_logs", "Lists calls, newest first; also as CSV or NDJSON, by `Accept`")
         .by(PLATFORM | OPERATOR, "management")
         .query("page? count = 1 -- counted from 1\n limit? count = 20 -- 1 to 100\n model? string\n end_user_id? uuid\n request_type? string\n status? success|error\n billing_status? billed|pending|unbilled\n request_id? string\n from? time\n to? time")
-        .gives(Answer::Page("LogRow", false));
+        .gives(Answer::Page("LogRow", true));
 pub(crate) const READ_LOG: Op = Op::new(
     Verb::Get,
     "/v1/platforms/{platform_id}/logs/{log_id}",
@@ -82,15 +82,15 @@ pub(crate) const LIST_AUDIT: Op = Op::new(
     Verb::Get,
     "/v1/platforms/{platform_id}/audit",
     "list_audit",
-    "Lists who changed what, newest first",
+    "Lists who changed what, newest first; also as CSV or NDJSON, by `Accept`",
 )
 .by(PLATFORM | OPERATOR, "management")
 .query("page? count = 1 -- counted from 1\n limit? count = 20 -- 1 to 100\n action? string = api_key.create\n resource_type? string\n resource_id? uuid\n actor_key_id? uuid\n from? time\n to? time")
-.gives(Answer::Page("AuditEntry", false));
-pub(crate) const READ_USAGE: Op = Op::new(Verb::Get, "/v1/platforms/{platform_id}/usage", "read_usage", "Sums up what was used")
+.gives(Answer::Page("AuditEntry", true));
+pub(crate) const READ_USAGE: Op = Op::new(Verb::Get, "/v1/platforms/{platform_id}/usage", "read_usage", "Sums up what was used; also as CSV or NDJSON, by `Accept`: the series, or else the groups")
         .by(PLATFORM | OPERATOR, "management")
         .query("from? time\n to? time\n group_by? model|provider|end_user|api_key|request_type\n interval? hour|day|month\n timezone? string = UTC\n end_user_id? uuid\n model? string")
-        .gives(Answer::One(200, "Usage"));
+        .gives(Answer::OneOrFile("Usage"));
 
 pub(super) const LOGS: Group = Group {
     name: "Logs and usage",
