@@ -33,7 +33,7 @@ pub fn llms_full(base: &str) -> String {
         describe(group, base, &mut text);
     }
     text.push_str("\n# Objects\n\nA field with `?` may be absent; a type with `?` may be null.\n");
-    for schema in schemas::ALL {
+    for schema in schemas::all() {
         let _ = writeln!(text, "\n## {}\n", schema.name);
         if !schema.text.is_empty() {
             let _ = writeln!(text, "{}\n", schema.text);

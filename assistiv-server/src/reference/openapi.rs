@@ -25,8 +25,7 @@ pub fn openapi(base: &str) -> Value {
             path.insert(verb, operation(op, group.name));
         }
     }
-    let schemas: Map<_, _> = schemas::ALL
-        .iter()
+    let schemas: Map<_, _> = schemas::all()
         .map(|schema| (schema.name.to_owned(), described(schema)))
         .collect();
     let key = |what: &str| json!({"type": "http", "scheme": "bearer", "description": what});

@@ -175,7 +175,7 @@ async fn the_documents_are_served() {
 #[test]
 fn the_committed_document_is_this_one() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/openapi.json");
-    let document = openapi("http://127.0.0.1:4000");
+    let document = openapi("http://127.0.0.1:8080");
     let mut text = serde_json::to_string_pretty(&document).unwrap();
     text.push('\n');
     if std::env::var_os("ASSISTIV_WRITE_DOCS").is_some() {
