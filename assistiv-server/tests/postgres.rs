@@ -6,13 +6,14 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Output, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use assistiv_core::testing::postgres::{TestDatabase, TestPostgres};
 use assistiv_server::mock::Mock;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -46,6 +47,7 @@ impl Site {
             .env("ASSISTIV_SERVER__DRAIN_DELAY", "0s")
             .env("ASSISTIV_DATABASE__URL", self.database.url())
             .env("ASSISTIV_SECURITY__OUTBOUND_ALLOW", "127.0.0.1")
+            .env("ASSISTIV_SECURITY__WEBHOOK_ALLOW", "127.0.0.1")
             .env("ASSISTIV_PROVIDERS__OPENAI__BASE_URL", self.mock.base_url())
             .env("ASSISTIV_LOG__LEVEL", "error");
         command
@@ -184,6 +186,97 @@ async fn two_servers_serve_one_database() {
         let left = site.database.number(&count).await;
         assert_eq!(left, 0, "{table}");
     }
+}
+
+/// Takes messages, and keeps their ids.
+struct Receiver {
+    url: String,
+    ids: Arc<Mutex<Vec<String>>>,
+}
+
+impl Receiver {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/hook", listener.local_addr().unwrap());
+        let ids: Arc<Mutex<Vec<String>>> = Arc::default();
+        let seen = ids.clone();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "it lasts as long as the test's runtime"
+        )]
+        tokio::spawn(async move {
+            loop {
+                let (mut socket, _) = listener.accept().await.unwrap();
+                let mut head = Vec::new();
+                while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+                    if socket.read_buf(&mut head).await.unwrap_or(0) == 0 {
+                        break;
+                    }
+                }
+                let head = String::from_utf8_lossy(&head).to_lowercase();
+                let id = head
+                    .lines()
+                    .find_map(|line| line.strip_prefix("webhook-id: "));
+                seen.lock().unwrap().extend(id.map(str::to_owned));
+                let answer = b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n";
+                let _ = socket.write_all(answer).await;
+            }
+        });
+        Self { url, ids }
+    }
+
+    fn ids(&self) -> Vec<String> {
+        self.ids.lock().unwrap().clone()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_servers_send_each_event_once() {
+    const EVENTS: usize = 20;
+    let site = Site::new().await;
+    let arguments = "setup --platform Acme --end-user ada --balance 5.00 --json";
+    let arguments: Vec<_> = arguments.split_whitespace().collect();
+    let made = site.run(&arguments, b"").await;
+    assert!(made.status.success(), "{made:?}");
+    let made: Value = serde_json::from_slice(&made.stdout).unwrap();
+    let text = |name: &str| made[name].as_str().unwrap();
+    let key = text("platform_key");
+    let platform = format!("/v1/platforms/{}", text("platform_id"));
+    let budget = format!("{platform}/end-users/{}/budget", text("end_user_id"));
+
+    let receiver = Receiver::start().await;
+    let (one, other) = tokio::join!(site.serve(), site.serve());
+    let hook = json!({ "url": receiver.url, "event_types": ["budget.topped_up"] });
+    let (status, answer) = one
+        .ask("POST", &format!("{platform}/webhooks"), key, &hook)
+        .await;
+    assert_eq!(status, 201, "{answer}");
+    let (status, answer) = one
+        .ask("POST", &budget, key, &json!({ "max_usd": 1 }))
+        .await;
+    assert_eq!(status, 201, "{answer}");
+    for number in 0..EVENTS {
+        let server = [&one, &other][number % 2];
+        let top_up = format!("{budget}/topup");
+        let (status, answer) = server
+            .ask("POST", &top_up, key, &json!({ "amount_usd": 1 }))
+            .await;
+        assert_eq!(status, 200, "{answer}");
+    }
+    let all = async {
+        while receiver.ids().len() < EVENTS {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(Duration::from_secs(60), all).await.unwrap();
+    // Whoever had more to send would have sent it before it ended.
+    one.terminate().await;
+    other.terminate().await;
+    let mut ids = receiver.ids();
+    assert_eq!(ids.len(), EVENTS, "{ids:?}");
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), EVENTS, "an event was sent twice");
 }
 
 #[tokio::test]
