@@ -248,6 +248,41 @@ fn responses() -> Vec<Feature> {
             json!({"reasoning": {"effort": "low"}}),
         ),
         ("`temperature`", json!({"temperature": 0.5})),
+        ("`top_p`", json!({"top_p": 0.5})),
+        ("`max_output_tokens`", json!({"max_output_tokens": 64})),
+        (
+            "tools in the form of chat",
+            json!({"tools": [{"type": "function", "function": {"name": "f", "parameters": schema()}}]}),
+        ),
+        (
+            "`tool_choice` of one function",
+            json!({"tools": tools, "tool_choice": {"type": "function", "name": "f"}}),
+        ),
+        (
+            "`parallel_tool_calls` off",
+            json!({"tools": tools, "parallel_tool_calls": false}),
+        ),
+        (
+            "tools that OpenAI runs",
+            json!({"tools": [{"type": "web_search"}]}),
+        ),
+        (
+            "picture, by URL",
+            part(json!({"type": "input_image", "image_url": "https://example.com/a.png"})),
+        ),
+        (
+            "document, inline",
+            part(
+                json!({"type": "input_file", "filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBERi0="}),
+            ),
+        ),
+        (
+            "`text.format` json_object",
+            json!({"text": {"format": {"type": "json_object"}}, "input": "json"}),
+        ),
+        ("`service_tier`", json!({"service_tier": "flex"})),
+        ("`metadata`", json!({"metadata": {"a": "b"}})),
+        ("`truncation`", json!({"truncation": "auto"})),
         ("unknown members", json!({"new_thing": 1})),
     ]
 }
