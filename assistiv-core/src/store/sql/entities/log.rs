@@ -157,7 +157,11 @@ pub fn row(log: &LogRow) -> Result<ActiveModel, StoreError> {
     })
 }
 
-/// Rows of which those that are there stay; the ids of the others are returned.
+/// Rows of which those that are there stay.
+pub(in crate::store::sql) static UNKNOWN: LazyLock<Inserts<ActiveModel>> =
+    LazyLock::new(|| Inserts::new(OnConflict::column(Column::Id).do_nothing().to_owned()));
+
+/// The same; the ids of the others are returned.
 pub(in crate::store::sql) static NEW: LazyLock<Inserts<ActiveModel>> = LazyLock::new(|| {
     Inserts::new(OnConflict::column(Column::Id).do_nothing().to_owned()).returning(Column::Id)
 });
